@@ -1,0 +1,135 @@
+"""The names that follow from a stack's values: users, units, processes and the settings they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return the values with what follows from them added under `names`, `release` and `processes`.
+
+    Args:
+        values: the merged and checked values of deploy/stack.yml.
+        profile: the profile they were loaded with.
+        release: `id` and `root` of the release being rendered, if it is one.
+    """
+    name = values["stack"]["name"]
+    paths = values["paths"]
+    root = release["root"] if release else f"{paths['root']}/{'current' if profile == 'host' else 'release'}"
+    stack: dict[str, Any] = {section: dict(inner) for section, inner in values.items()}
+    stack["profile"] = profile
+    stack["names"] = {
+        "user": name,
+        "group": name,
+        "unit": f"{name}.service",
+        "identifier": name.replace("-", "_"),  # where a dash is not allowed: nginx variables, zones
+    }
+    stack["release"] = {
+        "id": release["id"] if release else profile,
+        "root": root,
+        "rendered": f"{root}/rendered",
+    }
+    stack["supervisor"] = {
+        "venv": f"{paths['root']}/supervisor" if profile == "host" else f"{root}/venv",
+        "plugin": f"{paths['root']}/plugin" if profile == "host" else root,
+        "config": f"{paths['etc']}/supervisord.conf",
+        "programs": f"{paths['etc']}/supervisor.d",
+        "socket": f"{paths['run']}/supervisor.sock",
+        "pidfile": f"{paths['run']}/supervisord.pid",
+    }
+    edge = bool(values["nginx"]["certificate"]) and not values["nginx"]["trusted_proxies"]
+    stack["nginx"]["tls"] = edge
+    scheme, port = ("https", values["nginx"]["https_port"]) if edge else ("http", values["nginx"]["http_port"])
+    default_port = {"http": 80, "https": 443}[scheme]
+    listen = values["nginx"]["listen"][0]
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen, listen)
+    stack["nginx"]["url"] = f"{scheme}://{host}" + ("" if port == default_port else f":{port}")
+    stack["processes"] = _processes(stack)
+    return stack
+
+
+def _processes(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every process that supervisor runs, in the order in which it starts them."""
+    paths = stack["paths"]
+    processes = []
+    for port in stack["api"]["ports"]:
+        for number in range(stack["api"]["instances"]):
+            name = f"api-{port}-{number}"
+            processes.append(
+                {
+                    "group": f"api-{port}",
+                    "name": name,
+                    "kind": "api",
+                    "port": port,
+                    "socket": f"{paths['run']}/{name}.sock",
+                }
+            )
+    if stack["sync"]["enabled"] and stack["app"]["sync"]:
+        processes.append({"group": "sync", "name": "sync", "kind": "sync"})
+    if stack["nginx"]["started_by"] == "supervisor":
+        processes.append({"group": "nginx", "name": "nginx", "kind": "nginx"})
+    return processes
+
+
+def database_url(stack: Mapping[str, Any]) -> str:
+    """The SQLAlchemy URL without a password: that one is read from its secret file."""
+    database = stack["database"]
+    if database["engine"] == "sqlite":
+        return f"sqlite:///{stack['paths']['data']}/{stack['stack']['name']}.sqlite3"
+    return (
+        f"mysql+mysqldb://{database['user']}@{database['host']}:{database['port']}/{database['name']}?charset=utf8mb4"
+    )
+
+
+def settings(stack: Mapping[str, Any]) -> dict[str, str]:
+    """The environment that the stack's processes read, without any secret: files carry those.
+
+    Names starting with APP_ are the application's, those starting with GUNICORN_ are gunicorn.conf.py's.
+    """
+    app, api, timeouts, database, paths = (
+        stack[section] for section in ("app", "api", "timeouts", "database", "paths")
+    )
+    secrets = paths["secrets"]
+    values: dict[str, Any] = {
+        "APP_NAME": stack["stack"]["name"],
+        "APP_ENVIRONMENT": stack["stack"]["environment"],
+        "APP_RELEASE": stack["release"]["id"],
+        "APP_MODULE": app["module"],
+        "APP_WSGI": app["wsgi"],
+        "APP_SYNC": app["sync"],
+        "APP_DATABASE_URL": database_url(stack),
+        "APP_DATABASE_PASSWORD_FILE": f"{secrets}/database_password" if database["engine"] == "mysql" else "",
+        "APP_DATABASE_POOL_SIZE": database["pool_size"],
+        "APP_DATABASE_POOL_OVERFLOW": database["pool_overflow"],
+        "APP_DATABASE_POOL_WAIT": database["pool_wait"],
+        "APP_SECRET_KEY_FILE": f"{secrets}/secret_key",
+        "APP_DATA_DIR": paths["data"],
+        "APP_RUN_DIR": paths["run"],
+        "APP_HEARTBEAT_FILE": f"{paths['run']}/sync.heartbeat",
+        "APP_LOG_LEVEL": api["loglevel"],
+        "APP_DEBUG": api["debug"],
+        "APP_SECURE_COOKIES": bool(stack["nginx"]["certificate"]),
+        "APP_TRUSTED_PROXIES": 1,
+        "APP_CACHE_URL": stack["cache"]["url"],
+        "APP_OPEN_REGISTRATION": app["open_registration"],
+        "APP_ACCESS_TOKEN_MINUTES": app["access_token_minutes"],
+        "APP_ADMIN_EMAIL": app["admin_email"],
+        "GUNICORN_WORKER_CLASS": api["worker_class"],
+        "GUNICORN_WORKER_CONNECTIONS": api["worker_connections"],
+        "GUNICORN_THREADS": api["threads"],
+        "GUNICORN_MAX_REQUESTS": api["max_requests"],
+        "GUNICORN_TIMEOUT": timeouts["request"],
+        "GUNICORN_GRACEFUL_TIMEOUT": timeouts["graceful"],
+        "GUNICORN_KEEPALIVE": timeouts["keepalive"],
+        "GUNICORN_LOGLEVEL": api["loglevel"],
+        "GUNICORN_ACCESS_LOG": api["access_log"],
+        "GUNICORN_RELOAD": api["reload"],
+        "GUNICORN_RUN_DIR": paths["run"],
+    }
+    for key, value in stack["sync"].items():
+        if key != "enabled":
+            values[f"APP_SYNC_{key.upper()}"] = value
+    for key, value in app["settings"].items():
+        values[f"APP_{key.upper()}"] = value
+    return {key: str(int(value)) if isinstance(value, bool) else str(value) for key, value in values.items()}

@@ -1,0 +1,195 @@
+"""What must hold between the values of a stack: ranges, ports, names and inequalities."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+UNIX_SOCKET_LIMIT = 107  # bytes, without the final NUL (unix(7))
+
+CHOICES = {
+    "stack.environment": ("production", "staging", "local", "test"),
+    "api.worker_class": ("gevent", "gthread", "sync"),
+    "api.loglevel": ("debug", "info", "warning", "error"),
+    "nginx.http2": ("listen", "directive", "off"),
+    "nginx.started_by": ("systemd", "supervisor"),
+    "database.engine": ("mysql", "sqlite"),
+}
+
+# Numbers that may be zero; each other number must be above it.
+MAY_BE_ZERO = {
+    "api.max_requests",
+    "nginx.rate",
+    "nginx.rate_burst",
+    "nginx.hsts_seconds",
+    "database.pool_overflow",
+    "sync.max_redirects",
+}
+
+FRACTIONS = {"sync.poll_seconds", "database.pool_wait"}
+
+# (the smaller, the larger, why)
+INEQUALITIES = (
+    ("timeouts.graceful", "timeouts.stopwait", "gunicorn must end by itself before supervisor kills it"),
+    ("timeouts.upstream_keepalive", "timeouts.graceful", "nginx must let go of idle connections first"),
+    ("timeouts.upstream_keepalive", "timeouts.keepalive", "nginx must let go of idle connections first"),
+    ("timeouts.startsecs", "timeouts.health", "a process cannot be healthy before it counts as running"),
+    ("sync.connect_timeout", "sync.total_timeout", "a probe's parts end before the whole"),
+)
+
+# What separates or ends a value in nginx's and supervisor's files.
+UNSAFE = re.compile(r"[\x00-\x1f;{}\"'`\\$]")
+
+
+def broken_rules(stack: Mapping[str, Any]) -> list[str]:
+    """Return one sentence for each rule that the merged values break; none when all hold."""
+    return [
+        problem
+        for rule in (_names, _strings, _numbers, _choices, _ports, _networks, _inequalities, _certificate, _paths, _pools)
+        for problem in rule(stack)
+    ]
+
+
+def value_of(stack: Mapping[str, Any], dotted: str) -> Any:
+    """Look a dotted key up: `value_of(stack, "nginx.http_port")`."""
+    value: Any = stack
+    for part in dotted.split("."):
+        value = value[part]
+    return value
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each dotted key with its value; lists are leaves."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _names(stack: Mapping[str, Any]) -> Iterator[str]:
+    name = stack["stack"]["name"]
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,23}", name):
+        yield f"stack.name is {name!r}: it must be 2 to 24 of a-z, 0-9 and -, a letter first"
+    if not re.fullmatch(r"[A-Za-z_]\w*", stack["app"]["module"]):
+        yield f"app.module is {stack['app']['module']!r}: it must be the name of a Python package"
+    for key in stack["app"]["settings"]:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", str(key)):
+            yield f"app.settings.{key}: a setting's name is made of a-z, 0-9 and _"
+
+
+def _strings(stack: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in leaves(stack):
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and UNSAFE.search(text):
+                yield f"{key} holds {text!r}: control characters and ; {{ }} \" ' ` \\ $ are not allowed"
+
+
+def _numbers(stack: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in leaves(stack):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if value < 0 or (value == 0 and key not in MAY_BE_ZERO):
+            yield f"{key} is {value}: it must be {'0 or ' if key in MAY_BE_ZERO else ''}above 0"
+        elif isinstance(value, float) and key not in FRACTIONS:
+            yield f"{key} is {value}: it must be a whole number"
+
+
+def _choices(stack: Mapping[str, Any]) -> Iterator[str]:
+    for key, choices in CHOICES.items():
+        if value_of(stack, key) not in choices:
+            yield f"{key} is {value_of(stack, key)!r}: it must be one of {', '.join(choices)}"
+
+
+def listening_ports(stack: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """(key, port) of everything that listens on a host that has all roles."""
+    ports = [("api.ports", port) for port in stack["api"]["ports"]]
+    ports.append(("nginx.http_port", stack["nginx"]["http_port"]))
+    if stack["nginx"]["certificate"]:
+        ports.append(("nginx.https_port", stack["nginx"]["https_port"]))
+    if stack["database"]["engine"] == "mysql":
+        ports.append(("database.port", stack["database"]["port"]))
+    if stack["cache"]["url"]:
+        ports.append(("cache.port", stack["cache"]["port"]))
+    if stack["firewall"]["enabled"]:
+        ports.append(("firewall.ssh_port", stack["firewall"]["ssh_port"]))
+    return ports
+
+
+def _ports(stack: Mapping[str, Any]) -> Iterator[str]:
+    if not stack["api"]["ports"]:
+        yield "api.ports is empty: at least one port is needed"
+    for key, value in leaves(stack):
+        if key.endswith(("port", "ports")):
+            for port in value if isinstance(value, list) else [value]:
+                if not 1 <= port <= 65535:
+                    yield f"{key} is {port}: a port lies between 1 and 65535"
+    taken: dict[int, str] = {}
+    for key, port in listening_ports(stack):
+        if port in taken:
+            yield f"{key} and {taken[port]} are both {port}: two things cannot listen on one port"
+        taken[port] = key
+
+
+def _networks(stack: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("nginx.allow", "nginx.deny", "nginx.trusted_proxies"):
+        for text in value_of(stack, key):
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                yield f"{key} holds {text!r}: {error}"
+    bind = stack["api"]["bind"]
+    try:
+        if not ipaddress.ip_address(bind).is_loopback:
+            yield f"api.bind is {bind}: clients come through nginx, so it must be a loopback address"
+    except ValueError:
+        yield f"api.bind is {bind!r}: it must be a loopback address such as 127.0.0.1"
+
+
+def _inequalities(stack: Mapping[str, Any]) -> Iterator[str]:
+    for smaller, larger, why in INEQUALITIES:
+        low, high = value_of(stack, smaller), value_of(stack, larger)
+        if low >= high:
+            yield f"{smaller} ({low}) must be less than {larger} ({high}): {why}"
+    groups = len(stack["api"]["ports"]) + (1 if stack["sync"]["enabled"] else 0)
+    stopping, limit = groups * stack["timeouts"]["stopwait"], stack["timeouts"]["systemd_stop"]
+    if stopping >= limit:
+        yield (
+            f"timeouts.stopwait times {groups} groups ({stopping}) must be less than timeouts.systemd_stop ({limit}): "
+            "supervisord stops its groups one after another"
+        )
+
+
+def _certificate(stack: Mapping[str, Any]) -> Iterator[str]:
+    if bool(stack["nginx"]["certificate"]) != bool(stack["nginx"]["certificate_key"]):
+        yield "nginx.certificate and nginx.certificate_key go together: set both or neither"
+
+
+def _paths(stack: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in stack["paths"].items():
+        if not value.startswith("/"):
+            yield f"paths.{key} is {value!r}: it must be absolute"
+        if re.search(r"[\s%:,]", value):
+            yield f"paths.{key} is {value!r}: supervisor and nginx take no blanks, %, : or , in a path"
+    longest = f"{stack['paths']['run']}/api-65535-99.sock"
+    if len(longest.encode()) > UNIX_SOCKET_LIMIT:
+        yield (
+            f"paths.run is {stack['paths']['run']!r}: too deep for a unix socket ({UNIX_SOCKET_LIMIT} bytes with the "
+            f"socket's name, this would take {len(longest.encode())}); move the checkout or set paths.run"
+        )
+
+
+def _pools(stack: Mapping[str, Any]) -> Iterator[str]:
+    database = stack["database"]
+    if database["engine"] != "mysql":
+        return
+    processes = len(stack["api"]["ports"]) * stack["api"]["instances"] + (1 if stack["sync"]["enabled"] else 0)
+    hosts = max(1, len(stack["fleet"]["app"]))
+    wanted = (database["pool_size"] + database["pool_overflow"]) * processes * hosts
+    if wanted > database["max_connections"]:
+        yield (
+            f"database.max_connections ({database['max_connections']}) is less than the {wanted} connections that "
+            f"{hosts} app host(s) with {processes} processes of database.pool_size + database.pool_overflow may open"
+        )
