@@ -1,0 +1,186 @@
+"""The settings of a process: one frozen object, built once from the environment.
+
+The environment is rendered from ``deploy/stack.yml``; there are no defaults here, so a value lives in one
+place. Secrets are never in the environment, only the paths of the files that hold them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENTS = ("production", "staging", "local", "test")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class ConfigurationError(Exception):
+    """The environment lacks a variable or holds one that cannot be read; the text names each of them."""
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("is neither 0 nor 1")
+    return text == "1"
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("is negative")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("is no number of seconds")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"is none of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise ValueError("is no absolute path")
+    return path
+
+
+def _absolute_or_none(text: str) -> Path | None:
+    return _absolute(text) if text else None
+
+
+def _secret(text: str) -> str:
+    secret = _absolute(text).read_text(encoding="utf-8").strip()
+    if len(secret) < 32:
+        raise ValueError("names a file with fewer than 32 characters")
+    return secret
+
+
+def _database_url(text: str) -> str:
+    if text.startswith("sqlite:////"):
+        return text
+    if text.startswith("mysql+mysqldb://"):
+        if ":" in text.removeprefix("mysql+mysqldb://").partition("@")[0]:
+            raise ValueError("holds a password: it belongs into the password file")
+        return text
+    raise ValueError("starts with neither sqlite://// nor mysql+mysqldb://")
+
+
+def _variable(
+    name: str, parse: Callable[[str], Any] = str, *, may_be_empty: bool = False, secret: bool = False
+) -> Any:
+    return field(
+        repr=not secret, metadata={"variable": name, "parse": parse, "may_be_empty": may_be_empty}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncConfig:
+    """What the background process is allowed to do, and how fast. Times are seconds."""
+
+    allow_private: bool = _variable("APP_SYNC_ALLOW_PRIVATE", _flag)
+    concurrency: int = _variable("APP_SYNC_CONCURRENCY", _whole)
+    batch: int = _variable("APP_SYNC_BATCH", _whole)
+    poll_seconds: float = _variable("APP_SYNC_POLL_SECONDS", _seconds)
+    connect_timeout: float = _variable("APP_SYNC_CONNECT_TIMEOUT", _seconds)
+    read_timeout: float = _variable("APP_SYNC_READ_TIMEOUT", _seconds)
+    total_timeout: float = _variable("APP_SYNC_TOTAL_TIMEOUT", _seconds)
+    max_bytes: int = _variable("APP_SYNC_MAX_BYTES", _whole)
+    max_redirects: int = _variable("APP_SYNC_MAX_REDIRECTS", _whole)
+    minimum_interval: int = _variable("APP_SYNC_MINIMUM_INTERVAL", _whole)
+    default_interval: int = _variable("APP_SYNC_DEFAULT_INTERVAL", _whole)
+    heartbeat_seconds: float = _variable("APP_SYNC_HEARTBEAT_SECONDS", _seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything the application reads from outside, checked."""
+
+    name: str = _variable("APP_NAME")
+    environment: str = _variable("APP_ENVIRONMENT", _one_of(*ENVIRONMENTS))
+    release: str = _variable("APP_RELEASE")
+    database_url: str = _variable("APP_DATABASE_URL", _database_url)
+    database_password_file: Path | None = _variable(
+        "APP_DATABASE_PASSWORD_FILE", _absolute_or_none, may_be_empty=True
+    )
+    pool_size: int = _variable("APP_DATABASE_POOL_SIZE", _whole)
+    pool_overflow: int = _variable("APP_DATABASE_POOL_OVERFLOW", _whole)
+    pool_wait: float = _variable("APP_DATABASE_POOL_WAIT", _seconds)
+    secret_key: str = _variable("APP_SECRET_KEY_FILE", _secret, secret=True)
+    data_dir: Path = _variable("APP_DATA_DIR", _absolute)
+    run_dir: Path = _variable("APP_RUN_DIR", _absolute)
+    log_level: str = _variable("APP_LOG_LEVEL", _one_of(*LOG_LEVELS))
+    debug: bool = _variable("APP_DEBUG", _flag)
+    secure_cookies: bool = _variable("APP_SECURE_COOKIES", _flag)
+    trusted_proxies: int = _variable("APP_TRUSTED_PROXIES", _whole)
+    cache_url: str = _variable("APP_CACHE_URL", may_be_empty=True)
+    open_registration: bool = _variable("APP_OPEN_REGISTRATION", _flag)
+    access_token_minutes: int = _variable("APP_ACCESS_TOKEN_MINUTES", _whole)
+    admin_email: str = _variable("APP_ADMIN_EMAIL")
+    heartbeat_file: Path = _variable("APP_HEARTBEAT_FILE", _absolute)
+    sync: SyncConfig
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Is the database a SQLite file."""
+        return self.database_url.startswith("sqlite:")
+
+    def database_password(self) -> str:
+        """Read the password anew, so that a changed one is used by the next connection.
+
+        Returns:
+            The password, or an empty text where no file is configured.
+        """
+        if self.database_password_file is None:
+            return ""
+        return self.database_password_file.read_text(encoding="utf-8").strip()
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:
+        """Build the configuration.
+
+        Args:
+            environ: the variables by name.
+
+        Raises:
+            ConfigurationError: with one line for each variable that is missing or cannot be read.
+        """
+        problems: list[str] = []
+        sync = _read(SyncConfig, environ, problems)
+        values = _read(cls, environ, problems)
+        if problems:
+            raise ConfigurationError("\n".join(sorted(problems)))
+        return cls(**values, sync=SyncConfig(**sync))
+
+
+def _read(kind: type[Any], environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for item in fields(kind):
+        if "variable" not in item.metadata:
+            assert item.default is MISSING
+            continue
+        variable = item.metadata["variable"]
+        text = environ.get(variable)
+        if text is None:
+            problems.append(f"{variable} is not set")
+        elif not text and not item.metadata["may_be_empty"]:
+            problems.append(f"{variable} is empty")
+        else:
+            try:
+                values[item.name] = item.metadata["parse"](text)
+            except OSError as error:
+                problems.append(f"{variable} names a file that cannot be read: {error}")
+            except ValueError as error:
+                problems.append(f"{variable} {error}")
+    return values

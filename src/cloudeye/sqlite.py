@@ -1,0 +1,98 @@
+"""SQLite with many greenlets and several processes on one file.
+
+Three habits of the standard driver do not suit that, and this module replaces them:
+
+* SQLite's busy handler sleeps inside the C library and so holds up every greenlet of the process. Here it
+  is off; a busy answer is tried again after ``time.sleep``, which under gevent sleeps in the hub.
+* The driver opens a deferred transaction, which reads first and may then find that it cannot write because
+  somebody else has (SQLITE_BUSY_SNAPSHOT; waiting does not help). Here the first statement that writes opens
+  the transaction with BEGIN IMMEDIATE, and a read outside of one is a transaction of its own, so readers
+  hold nothing. What a unit of work sees is thus like READ COMMITTED on a server.
+* A commit is on the disk before it is reported (``synchronous=FULL``); in WAL mode that is one fsync.
+
+See https://www.sqlite.org/wal.html, https://www.sqlite.org/lang_transaction.html and
+https://www.sqlite.org/rescode.html#busy_snapshot.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+BUSY_SECONDS = 10.0
+FIRST_WAIT, LONGEST_WAIT = 0.001, 0.05
+
+_READS = frozenset({"SELECT", "PRAGMA", "EXPLAIN", "VALUES"})
+_CONTROLS = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK"})
+_Result = TypeVar("_Result")
+
+
+def _patiently(act: Callable[[], _Result]) -> _Result:
+    """Call again, while the database is busy, for at most BUSY_SECONDS."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    wait = FIRST_WAIT
+    while True:
+        try:
+            return act()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(wait * random.uniform(0.5, 1.0))
+        wait = min(wait * 2, LONGEST_WAIT)
+
+
+class Cursor(sqlite3.Cursor):
+    """A cursor that opens a writing transaction where one is needed, and waits in the hub for it."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
+        """Run one statement."""
+        self._prepare(sql)
+        return self._run(lambda: super(Cursor, self).execute(sql, parameters))
+
+    def executemany(self, sql: str, parameters: Any, /) -> Cursor:
+        """Run one statement for each row of parameters."""
+        self._prepare(sql)
+        return self._run(lambda: super(Cursor, self).executemany(sql, parameters))
+
+    def _prepare(self, sql: str) -> None:
+        connection = self.connection
+        word = sql.lstrip()[:9].split(None, 1)[0].upper() if sql.strip() else ""
+        if not connection.in_transaction and word not in _READS and word not in _CONTROLS:
+            _patiently(lambda: super(Cursor, self).execute("BEGIN IMMEDIATE"))
+
+    def _run(self, act: Callable[[], Any]) -> Cursor:
+        # Inside a transaction there is nobody to wait for: the write lock is held.
+        if not self.connection.in_transaction:
+            _patiently(act)
+        else:
+            act()
+        return self
+
+
+class Connection(sqlite3.Connection):
+    """A connection whose cursors are the ones above, in WAL mode, with foreign keys enforced."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            _patiently(lambda: self.execute(f"PRAGMA {pragma}").close())  # noqa: B023 - called at once
+
+    def cursor(self, factory: Any = Cursor) -> Any:
+        """Return a cursor."""
+        return super().cursor(factory)
+
+    def commit(self) -> None:
+        """Commit, if a transaction is open."""
+        _patiently(super().commit)
+
+
+# isolation_level None: the driver opens no transaction by itself. timeout 0: SQLite does not sleep.
+CONNECT_ARGS: dict[str, Any] = {
+    "factory": Connection,
+    "isolation_level": None,
+    "timeout": 0,
+    "check_same_thread": False,
+}
