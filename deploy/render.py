@@ -39,7 +39,9 @@ TEMPLATES = (
     Template("nginx/conf.d/site.conf.j2", "{release[rendered]}/nginx/{stack[name]}.conf", "release"),
     Template("supervisor/programs/api.conf.j2", "{release[rendered]}/supervisor/api.conf", "release"),
     Template("supervisor/programs/sync.conf.j2", "{release[rendered]}/supervisor/sync.conf", "release", needs="sync"),
-    Template("supervisor/programs/nginx.conf.j2", "{release[rendered]}/supervisor/nginx.conf", "release", needs="nginx"),
+    Template(
+        "supervisor/programs/nginx.conf.j2", "{release[rendered]}/supervisor/nginx.conf", "release", needs="nginx"
+    ),
     Template("nginx/nginx.conf.j2", "{paths[nginx_conf]}/nginx.conf", "system"),
     Template("supervisor/supervisord.conf.j2", "{supervisor[config]}", "system"),
     Template("systemd/stack.service.j2", "/etc/systemd/system/{names[unit]}", "host"),

@@ -47,7 +47,18 @@ def broken_rules(stack: Mapping[str, Any]) -> list[str]:
     """Return one sentence for each rule that the merged values break; none when all hold."""
     return [
         problem
-        for rule in (_names, _strings, _numbers, _choices, _ports, _networks, _inequalities, _certificate, _paths, _pools)
+        for rule in (
+            _names,
+            _strings,
+            _numbers,
+            _choices,
+            _ports,
+            _networks,
+            _inequalities,
+            _certificate,
+            _paths,
+            _pools,
+        )
         for problem in rule(stack)
     ]
 

@@ -1,0 +1,95 @@
+"""Whether each process of a stack is healthy: asked of the process itself, never inferred from its state."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+import xmlrpc.client
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy import unix_http
+
+
+@dataclass(frozen=True)
+class Health:
+    """One process: what supervisor calls it, whether it is healthy, and a few words why (not)."""
+
+    group: str
+    name: str
+    state: str
+    pid: int
+    uptime: int
+    healthy: bool
+    detail: str
+    release: str = ""
+
+
+def supervisor_states(stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """supervisord's own table by process name; empty when supervisord does not answer."""
+    try:
+        table = unix_http.supervisor_rpc(stack["supervisor"]["socket"], timeout=10).supervisor.getAllProcessInfo()
+    except (OSError, xmlrpc.client.Error):
+        return {}
+    assert isinstance(table, list)  # noqa: S101 - narrows the type; the RPC returns an array
+    return {str(row["name"]): row for row in table if isinstance(row, dict)}
+
+
+def check(stack: Mapping[str, Any]) -> list[Health]:
+    """Ask every process of the stack once."""
+    states = supervisor_states(stack)
+    return [_check_one(stack, process, states.get(process["name"])) for process in stack["processes"]]
+
+
+def _check_one(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any] | None) -> Health:
+    group, name = process["group"], process["name"]
+    if row is None:
+        return Health(group, name, "ABSENT", 0, 0, False, "supervisord does not run it")
+    uptime = max(0, int(row["now"]) - int(row["start"])) if row["pid"] else 0
+    healthy, detail, release = False, str(row["spawnerr"] or row["description"]), ""
+    if row["statename"] == "RUNNING":
+        healthy, detail, release = {"api": _instance, "sync": _sync, "nginx": _nginx}[process["kind"]](
+            stack, process, row
+        )
+    return Health(group, name, str(row["statename"]), int(row["pid"]), uptime, healthy, detail, release)
+
+
+def _instance(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[bool, str, str]:
+    status, body = unix_http.get(process["socket"], "/readyz")
+    data = body.get("data") or {} if isinstance(body, dict) else {}
+    release = str(data.get("release", ""))
+    if status == 200:
+        return True, "ready", release
+    return False, f"/readyz answers {status}: {body if not data else body.get('message')}", release
+
+
+def _sync(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[bool, str, str]:
+    try:
+        beat = json.loads(Path(stack["paths"]["run"], "sync.heartbeat").read_text("utf-8"))
+        age, pid, release = time.time() - float(beat["time"]), int(beat["pid"]), str(beat.get("release", ""))
+    except (OSError, ValueError, KeyError) as error:
+        return False, f"no heartbeat yet ({type(error).__name__})", ""
+    if pid != int(row["pid"]):
+        return False, f"the heartbeat is of process {pid}", release
+    limit = 3 * stack["sync"]["heartbeat_seconds"] + stack["sync"]["total_timeout"]
+    return age < limit, f"heartbeat {age:.0f} s old", release
+
+
+def _nginx(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[bool, str, str]:
+    status = http_status(f"{stack['nginx']['url']}/ping")
+    return status == 200, f"/ping answers {status}", ""
+
+
+def http_status(url: str, *, timeout: float = 5.0) -> int:
+    """The status that a GET of the URL answers; 0 when nothing does."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 - our own address
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0

@@ -1,0 +1,284 @@
+"""Run the whole stack in a checkout, as whoever calls it: the steps behind `stack up` and `stack down`."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deploy import health, orphans, unix_http
+from deploy.launch import process_environment
+from deploy.render import TREE, render, write, write_file
+
+Say = Callable[[str], None]
+
+SECRETS = ("secret_key", "admin_password")
+NGINX_INSTALL = {
+    "apt-get": ["apt-get", "install", "-y", "--no-install-recommends", "nginx"],
+    "dnf": ["dnf", "install", "-y", "nginx"],
+}
+
+
+class LocalError(Exception):
+    """The stack cannot be brought up; the message says what to do."""
+
+
+def up(stack: Mapping[str, Any], say: Say) -> bool:
+    """Bring the stack up, doing only what is missing.
+
+    Args:
+        stack: a stack of profile `local` or `test`.
+        say: takes one line of progress.
+
+    Returns:
+        Whether anything was changed or started.
+
+    Raises:
+        LocalError: when it cannot be, with the remedy.
+    """
+    need_nginx(stack, say)
+    running = is_running(stack)
+    if not running:
+        orphans.end(stack, say)
+        orphans.refuse_taken_ports(stack)
+    changed = prepare(stack)
+    if running and not changed and all(process.healthy for process in health.check(stack)):
+        return False
+    migrate(stack, say)
+    if not running:
+        start(stack, say)
+    elif changed:
+        apply_changes(stack, changed, say)
+    wait_until_healthy(stack, say)
+    return True
+
+
+def down(stack: Mapping[str, Any], say: Say) -> bool:
+    """Stop the stack in order and wait for it; return whether it was running."""
+    pid = supervisord_pid(stack)
+    if pid is None:
+        return orphans.end(stack, say)
+    say(f"stopping supervisord ({pid}) and its processes")
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + stack["timeouts"]["systemd_stop"]
+    while orphans.is_alive(pid):
+        if time.monotonic() > deadline:
+            raise LocalError(f"supervisord ({pid}) has not stopped within timeouts.systemd_stop; see `stack logs`")
+        time.sleep(0.1)
+    orphans.end(stack, say)
+    return True
+
+
+def need_nginx(stack: Mapping[str, Any], say: Say) -> None:
+    """Make sure that nginx is installed: by the distribution's package as root, else by saying the command."""
+    if os.access(stack["nginx"]["binary"], os.X_OK):
+        return
+    command = next((line for tool, line in NGINX_INSTALL.items() if shutil.which(tool)), None)
+    if command is None:
+        raise LocalError("nginx is not installed: install your distribution's package and set nginx.binary")
+    if os.geteuid() != 0:
+        raise LocalError(f"nginx is not installed. Run: sudo {' '.join(command)}")
+    say(f"installing nginx: {' '.join(command)}")
+    # A service that the package starts would take port 80; policy-rc.d is how Debian is told not to.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    if command[0] == "apt-get":
+        subprocess.run(["apt-get", "update"], check=False, env=environment, stdout=subprocess.DEVNULL)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode or not os.access(stack["nginx"]["binary"], os.X_OK):
+        raise LocalError(f"{' '.join(command)} failed:\n{(result.stderr or result.stdout)[-2000:]}")
+
+
+def prepare(stack: Mapping[str, Any]) -> list[Path]:
+    """Make folders, secrets, pointers and rendered files; return the files that changed."""
+    paths = stack["paths"]
+    for folder in (paths["root"], paths["etc"], paths["log"], paths["data"], paths["run"]):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    for folder in (paths["secrets"], paths["run"]):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        os.chmod(folder, 0o700)
+    for name in SECRETS:
+        make_secret(Path(paths["secrets"], name))
+    pseudo_release(Path(stack["release"]["root"]))
+    instances = Path(paths["root"], "instances")
+    instances.mkdir(exist_ok=True)
+    for process in stack["processes"]:
+        link(instances / process["name"], Path(os.path.relpath(stack["release"]["root"], instances)))
+    changed = write(render(stack, "release", "system"))
+    return changed + install_rendered(stack)
+
+
+def make_secret(path: Path) -> None:
+    """Make a random secret that only this account can read, unless it is there."""
+    if path.exists():
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(24) + "\n")
+
+
+def pseudo_release(root: Path) -> None:
+    """Give the checkout the shape of a release, so that launcher and templates need no second way."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in ("src", "deploy", "gunicorn.conf.py"):
+        link(root / name, TREE / name)
+    link(root / "venv", TREE / ".venv")
+
+
+def link(path: Path, target: Path) -> None:
+    """Point a symbolic link somewhere, replacing another one by rename(2)."""
+    if path.is_symlink() and Path(os.readlink(path)) == target:
+        return
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, path)
+
+
+def install_rendered(stack: Mapping[str, Any]) -> list[Path]:
+    """Copy the release's rendered nginx and supervisor files to where those look for them."""
+    rendered = Path(stack["release"]["rendered"])
+    targets = {
+        rendered / "nginx": Path(stack["paths"]["nginx_conf"], "conf.d"),
+        rendered / "supervisor": Path(stack["supervisor"]["programs"]),
+    }
+    changed = []
+    for source, target in targets.items():
+        target.mkdir(parents=True, exist_ok=True)
+        for file in source.glob("*.conf"):
+            if write_file(target / file.name, file.read_text("utf-8")):
+                changed.append(target / file.name)
+    return changed
+
+
+def environment(stack: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of a one-off command of this stack."""
+    return process_environment(Path(stack["release"]["root"]), "command", os.environ)
+
+
+def flask(stack: Mapping[str, Any], *arguments: str) -> str:
+    """Run a `flask` command of the app; return what it printed.
+
+    Raises:
+        LocalError: with the end of its output when it fails.
+    """
+    python = f"{stack['release']['root']}/venv/bin/python"
+    application = stack["app"]["wsgi"].partition(":")[0]
+    result = subprocess.run(
+        [python, "-m", "flask", "--app", application, *arguments],
+        env=environment(stack),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise LocalError(f"flask {' '.join(arguments)} failed:\n{(result.stdout + result.stderr)[-3000:]}")
+    return result.stdout
+
+
+def migrate(stack: Mapping[str, Any], say: Say) -> None:
+    """Bring the database to the newest revision and make the first admin."""
+    say("migrating the database")
+    flask(stack, "db", "upgrade")
+    password = f"{stack['paths']['secrets']}/admin_password"
+    said = flask(stack, "create-admin", "--email", stack["app"]["admin_email"], "--password-file", password)
+    say(said.strip().splitlines()[-1] if said.strip() else f"admin {stack['app']['admin_email']}")
+
+
+def start(stack: Mapping[str, Any], say: Say) -> None:
+    """Start supervisord in the background."""
+    if os.geteuid() == 0:
+        say("running as root: so will every process of this stack")
+    say("starting supervisord")
+    command = [f"{stack['supervisor']['venv']}/bin/supervisord", "-c", stack["supervisor"]["config"]]
+    result = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": stack["supervisor"]["plugin"]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise LocalError(f"supervisord did not start:\n{result.stderr or result.stdout}")
+
+
+def apply_changes(stack: Mapping[str, Any], changed: Sequence[Path], say: Say) -> None:
+    """Bring a running stack to newly rendered files: update the sections, then restart in turn."""
+    rpc = unix_http.supervisor_rpc(stack["supervisor"]["socket"])
+    sections = [path for path in changed if str(path).startswith(stack["paths"]["etc"]) and path.suffix == ".conf"]
+    say(f"applying {', '.join(sorted({path.name for path in changed}))}")
+    if Path(stack["supervisor"]["config"]) in sections:
+        down(stack, say)
+        start(stack, say)
+        return
+    added, altered, removed = rpc.supervisor.reloadConfig()[0]  # type: ignore[index,misc]
+    for group in (*removed, *altered):  # type: ignore[misc]
+        rpc.supervisor.stopProcessGroup(group)
+        rpc.supervisor.removeProcessGroup(group)
+    for group in (*added, *altered):  # type: ignore[misc]
+        rpc.supervisor.addProcessGroup(group)
+    fresh = {*added, *altered}  # type: ignore[misc]
+    for process in stack["processes"]:
+        if process["group"] not in fresh:
+            say(f"restarting {process['name']}")
+            full = f"{process['group']}:{process['name']}"
+            if health.supervisor_states(stack)[process["name"]]["pid"]:
+                rpc.supervisor.stopProcess(full)
+            rpc.supervisor.startProcess(full)
+
+
+def wait_until_healthy(stack: Mapping[str, Any], say: Say) -> None:
+    """Wait until every process is healthy, within `timeouts.health` seconds.
+
+    Raises:
+        LocalError: naming the process that is not, with the end of its log.
+    """
+    deadline = time.monotonic() + stack["timeouts"]["health"]
+    say("waiting until every process is healthy")
+    while True:
+        waiting = [process for process in health.check(stack) if not process.healthy]
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            first = waiting[0]
+            log = Path(stack["paths"]["log"], f"{first.name}.log")
+            tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-20:]) if log.exists() else "(no log)"
+            raise LocalError(f"{first.name} is not healthy: {first.detail}\nThe end of {log}:\n{tail}")
+        time.sleep(0.2)
+
+
+def supervisord_pid(stack: Mapping[str, Any]) -> int | None:
+    """The pid of this stack's running supervisord, if it runs."""
+    try:
+        pid = int(Path(stack["supervisor"]["pidfile"]).read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    return pid if orphans.is_alive(pid) and stack["supervisor"]["config"] in orphans.command_line(pid) else None
+
+
+def is_running(stack: Mapping[str, Any]) -> bool:
+    """Whether supervisord runs and answers."""
+    return supervisord_pid(stack) is not None and bool(health.supervisor_states(stack))
+
+
+def remember(stack: Mapping[str, Any], assignments: Sequence[str]) -> None:
+    """Keep the profile and `--set` of this `up`, so that `status`, `logs` and `down` mean the same stack."""
+    Path(TREE, "data").mkdir(exist_ok=True)
+    text = json.dumps({"profile": stack["profile"], "set": list(assignments)}, indent=1) + "\n"
+    write_file(TREE / "data" / "up.json", text)
+
+
+def remembered() -> tuple[str, list[str]]:
+    """Profile and `--set` of the last `up` in this checkout."""
+    try:
+        kept = json.loads((TREE / "data" / "up.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return "local", []
+    return str(kept["profile"]), [str(line) for line in kept["set"]]

@@ -1,0 +1,85 @@
+"""The supervisord plugin that keeps the listening sockets open while processes restart.
+
+supervisord opens the socket of an `[fcgi-program]` group with the group's first process and closes it with the
+last one, so `restart GROUP:*` resets every connection that waits in the backlog. This plugin holds one more
+reference to each group's socket. It lets go when nobody has read from the socket for `release_seconds` or the
+whole group is FATAL, so that connections are refused and nginx goes on to the next port.
+
+In supervisord.conf:
+
+    [rpcinterface:sockets]
+    supervisor.rpcinterface_factory=deploy.sockets:make_sockets_rpcinterface
+    release_seconds=10
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from supervisor.states import ProcessStates
+
+from supervisor import events
+
+
+class SocketKeeper:
+    """Holds a reference to the socket of each group that has one; its public method is an RPC of `sockets`."""
+
+    def __init__(self, supervisord: Any, release_seconds: float) -> None:
+        self._supervisord = supervisord
+        self._release_seconds = release_seconds
+        self._held: dict[str, Any] = {}
+        self._dead_since: dict[str, float] = {}
+        for group in list(supervisord.process_groups.values()):
+            self._hold(group)
+        events.subscribe(events.ProcessGroupAddedEvent, self._added)
+        events.subscribe(events.ProcessGroupRemovedEvent, self._removed)
+        events.subscribe(events.ProcessStateStartingEvent, self._starting)
+        events.subscribe(events.ProcessStateFatalEvent, self._judge_all)
+        events.subscribe(events.Tick5Event, self._judge_all)
+        events.subscribe(events.SupervisorStoppingEvent, self._stopping)
+
+    def held(self) -> list[str]:
+        """The names of the groups whose sockets are held open."""
+        return sorted(self._held)
+
+    def _hold(self, group: Any) -> None:
+        manager = getattr(group, "socket_manager", None)
+        if manager is not None and group.config.name not in self._held:
+            self._held[group.config.name] = manager.get_socket()
+
+    def _let_go(self, name: str) -> None:
+        self._held.pop(name, None)
+        self._dead_since.pop(name, None)
+
+    def _added(self, event: Any) -> None:
+        self._hold(self._supervisord.process_groups[event.group])
+
+    def _removed(self, event: Any) -> None:
+        self._let_go(event.group)
+
+    def _starting(self, event: Any) -> None:
+        self._hold(event.process.group)
+
+    def _stopping(self, event: Any) -> None:
+        for name in list(self._held):
+            self._let_go(name)
+
+    def _judge_all(self, event: Any) -> None:
+        for name in list(self._held):
+            group = self._supervisord.process_groups.get(name)
+            if group is None or self._is_abandoned(name, list(group.processes.values())):
+                self._let_go(name)
+
+    def _is_abandoned(self, name: str, processes: list[Any]) -> bool:
+        if any(process.pid for process in processes):
+            self._dead_since.pop(name, None)
+            return False
+        if all(process.get_state() == ProcessStates.FATAL for process in processes):
+            return True
+        return time.monotonic() - self._dead_since.setdefault(name, time.monotonic()) >= self._release_seconds
+
+
+def make_sockets_rpcinterface(supervisord: Any, release_seconds: str = "10") -> SocketKeeper:
+    """What `supervisor.rpcinterface_factory` names; arguments come from the section as strings."""
+    return SocketKeeper(supervisord, float(release_seconds))

@@ -1,0 +1,42 @@
+"""gunicorn's settings, each read from the environment that deploy/stack.yml is rendered to.
+
+There are no defaults here: a missing name is an error. The sockets come from deploy/launch.py.
+"""
+
+import os
+
+_env = os.environ
+
+wsgi_app = _env["APP_WSGI"]
+proc_name = f"{_env['APP_NAME']} {_env['APP_INSTANCE']}"
+
+workers = 1  # one instance is one master with one worker; supervisor holds the number of instances
+worker_class = _env["GUNICORN_WORKER_CLASS"]
+worker_connections = int(_env["GUNICORN_WORKER_CONNECTIONS"])
+threads = int(_env["GUNICORN_THREADS"])
+max_requests = int(_env["GUNICORN_MAX_REQUESTS"])
+max_requests_jitter = max_requests // 10
+
+timeout = int(_env["GUNICORN_TIMEOUT"])
+graceful_timeout = int(_env["GUNICORN_GRACEFUL_TIMEOUT"])
+keepalive = int(_env["GUNICORN_KEEPALIVE"])
+backlog = 2048
+
+reload = _env["GUNICORN_RELOAD"] == "1"
+loglevel = _env["GUNICORN_LOGLEVEL"]
+errorlog = "-"
+accesslog = "-" if _env["GUNICORN_ACCESS_LOG"] == "1" else None
+access_log_format = (
+    '{"time":"%(t)s","instance":"' + _env["APP_INSTANCE"] + '","method":"%(m)s","uri":"%(U)s",'
+    '"status":%(s)s,"bytes":"%(B)s","microseconds":%(D)s,"request_id":"%({x-request-id}o)s"}'
+)
+
+# nginx on this host is the one peer; it writes these headers itself.
+forwarded_allow_ips = "127.0.0.1,::1"
+
+# The worker's heartbeat is a file; on a disk under load writing it may block.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else _env["GUNICORN_RUN_DIR"]  # noqa: S108
+
+# One control socket for all instances of a user would be shared by them; `stack` asks each instance's own
+# unix socket instead.
+control_socket_disable = True
