@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import importlib.util
 import json
 import os
@@ -77,9 +78,7 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--origin", action="store_true", help="say which file each value comes from")
     show.add_argument("--json", action="store_true", help="for programs")
     if importlib.util.find_spec("deploy.host_cli"):
-        from deploy import host_cli
-
-        host_cli.add_commands(command)
+        importlib.import_module("deploy.host_cli").add_commands(command)
     return top
 
 

@@ -43,7 +43,7 @@ def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str
     scheme, port = ("https", values["nginx"]["https_port"]) if edge else ("http", values["nginx"]["http_port"])
     default_port = {"http": 80, "https": 443}[scheme]
     listen = values["nginx"]["listen"][0]
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen, listen)
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen, listen)  # noqa: S104 - how we reach it
     stack["nginx"]["url"] = f"{scheme}://{host}" + ("" if port == default_port else f":{port}")
     stack["processes"] = _processes(stack)
     return stack

@@ -218,13 +218,14 @@ def apply_changes(stack: Mapping[str, Any], changed: Sequence[Path], say: Say) -
         down(stack, say)
         start(stack, say)
         return
-    added, altered, removed = rpc.supervisor.reloadConfig()[0]  # type: ignore[index,misc]
-    for group in (*removed, *altered):  # type: ignore[misc]
+    changes: Any = rpc.supervisor.reloadConfig()
+    added, altered, removed = changes[0]
+    for group in (*removed, *altered):
         rpc.supervisor.stopProcessGroup(group)
         rpc.supervisor.removeProcessGroup(group)
-    for group in (*added, *altered):  # type: ignore[misc]
+    for group in (*added, *altered):
         rpc.supervisor.addProcessGroup(group)
-    fresh = {*added, *altered}  # type: ignore[misc]
+    fresh = {*added, *altered}
     for process in stack["processes"]:
         if process["group"] not in fresh:
             say(f"restarting {process['name']}")
