@@ -21,7 +21,7 @@ MAX_URL = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class RefusedAddress(ValueError):  # noqa: N818  (the name is part of the contract with the API)
+class RefusedAddress(ValueError):
     """A URL or an address that cloudeye will not ask; `str()` is fit to be shown to the user.
 
     `code` is a short stable word for programs: bad_url, bad_scheme, bad_host, bad_port or refused_address.
@@ -200,9 +200,7 @@ def _host(raw: str) -> tuple[str, IPAddress | None]:
     labels = host.split(".")
     if _NUMBER.match(labels[-1]):
         if not _CANONICAL_IPV4.match(host):
-            raise RefusedAddress(
-                "bad_host", f"{host} is an IPv4 address in disguise: write it as four decimal numbers"
-            )
+            raise RefusedAddress("bad_host", f"{host} is an IPv4 address in disguise: write it as four decimal numbers")
         try:
             four = ipaddress.IPv4Address(host)
         except ValueError:

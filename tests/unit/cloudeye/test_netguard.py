@@ -1,4 +1,5 @@
 """The guard against server-side request forgery, form by form."""
+# ruff: noqa: RUF001 - full-width digits and the like are what is tested
 
 from __future__ import annotations
 
@@ -175,12 +176,16 @@ def test_every_other_way_to_write_an_address_that_the_system_accepts_is_refused(
         check_url(f"http://{form}/", allow_private=True)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::8.8.8.8", "172.32.0.1", "100.128.0.1"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2606:4700:4700::1111", "64:ff9b::8.8.8.8", "172.32.0.1", "100.128.0.1"]
+)
 def test_public_addresses_pass(address: str) -> None:
     judge_address(address, allow_private=False)
 
 
 def test_nothing_in_a_target_can_break_a_request_line_or_a_header() -> None:
-    target = check_url("http://bücher.example:81/ü\"<>^`{}?ü\"<>^`{}", allow_private=False)
+    target = check_url('http://bücher.example:81/ü"<>^`{}?ü"<>^`{}', allow_private=False)
     sent = target.authority + target.path
-    assert sent.isascii() and sent.isprintable() and " " not in sent
+    assert sent.isascii()
+    assert sent.isprintable()
+    assert " " not in sent
