@@ -77,12 +77,8 @@ def _database_url(text: str) -> str:
     raise ValueError("starts with neither sqlite://// nor mysql+mysqldb://")
 
 
-def _variable(
-    name: str, parse: Callable[[str], Any] = str, *, may_be_empty: bool = False, secret: bool = False
-) -> Any:
-    return field(
-        repr=not secret, metadata={"variable": name, "parse": parse, "may_be_empty": may_be_empty}
-    )
+def _variable(name: str, parse: Callable[[str], Any] = str, *, may_be_empty: bool = False, secret: bool = False) -> Any:
+    return field(repr=not secret, metadata={"variable": name, "parse": parse, "may_be_empty": may_be_empty})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +107,7 @@ class Config:
     environment: str = _variable("APP_ENVIRONMENT", _one_of(*ENVIRONMENTS))
     release: str = _variable("APP_RELEASE")
     database_url: str = _variable("APP_DATABASE_URL", _database_url)
-    database_password_file: Path | None = _variable(
-        "APP_DATABASE_PASSWORD_FILE", _absolute_or_none, may_be_empty=True
-    )
+    database_password_file: Path | None = _variable("APP_DATABASE_PASSWORD_FILE", _absolute_or_none, may_be_empty=True)
     pool_size: int = _variable("APP_DATABASE_POOL_SIZE", _whole)
     pool_overflow: int = _variable("APP_DATABASE_POOL_OVERFLOW", _whole)
     pool_wait: float = _variable("APP_DATABASE_POOL_WAIT", _seconds)

@@ -85,9 +85,7 @@ def _connect(config: Config) -> Callable[..., Any]:
     return connect
 
 
-def _refuse_closed(
-    connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
-) -> None:
+def _refuse_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
     """Tell the pool to replace a connection that the server has closed since it was last used.
 
     An idle connection has nothing to read unless the server said goodbye, so that asking the kernel finds

@@ -71,9 +71,7 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Double),
         sa.Column("error", sa.String(255)),
         sa.PrimaryKeyConstraint("id", name="pk_check_results"),
-        sa.ForeignKeyConstraint(
-            ["site_id"], ["sites.id"], name="fk_check_results_site_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name="fk_check_results_site_id", ondelete="CASCADE"),
         **TABLE,
     )
     op.create_index("ix_check_results_site_id_checked_at", "check_results", ["site_id", "checked_at"])

@@ -1,0 +1,119 @@
+"""What the resources share: flask-smorest with our errors, ids in paths, and lists in pages."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import flask_smorest
+import marshmallow as ma
+from flask import request, url_for
+from sqlalchemy import Select, func, select
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BaseConverter
+
+from cloudeye.errors import ErrorSchema
+from cloudeye.extensions import db
+
+LARGEST_ID = 2**63 - 1
+
+_View = TypeVar("_View", bound=Callable[..., Any])
+
+
+class Parser(FlaskParser):
+    """Arguments that do not fit are answered with 400."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """A blueprint of the API, with types for what the views use of it."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def route(self, rule: str, **options: Any) -> Callable[[_View], _View]:
+        """Register a view."""
+        decorate: Callable[[_View], _View] = super().route(rule, **options)
+        return decorate
+
+    def arguments(self, schema: type[ma.Schema], *, location: str = "json", **options: Any) -> Callable[[_View], _View]:
+        """Check the body or the query against a schema and pass it to the view."""
+        decorate: Callable[[_View], _View] = super().arguments(schema, location=location, **options)
+        return decorate
+
+    def response(self, status_code: int, schema: Any = None, **options: Any) -> Callable[[_View], _View]:
+        """Describe the view's answer and write it through its schema."""
+        decorate: Callable[[_View], _View] = super().response(status_code, schema, **options)
+        return decorate
+
+    def others(self, *statuses: str) -> Callable[[_View], _View]:
+        """Describe the other answers a view may give, by their names in ``http.HTTPStatus``."""
+
+        def decorate(view: _View) -> _View:
+            for status in statuses:
+                view = self.alt_response(HTTPStatus[status].value, status)(view)
+            return view
+
+        return decorate
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest's Api, whose errors are answered by ``cloudeye.errors`` instead."""
+
+    ERROR_SCHEMA = ErrorSchema
+
+    def _register_error_handlers(self) -> None:
+        pass
+
+
+class IdProblem(BadRequest):
+    """The answer to an id that is no integer."""
+
+    description = "Param id error"
+
+
+class IdConverter(BaseConverter):
+    """A row's number in a path; what is no integer is the caller's mistake, not an unknown page."""
+
+    part_isolating = True
+    regex = "[^/]+"
+
+    def to_python(self, value: str) -> int:
+        """Return the number; one that no row can have becomes 0, which no row has."""
+        if not re.fullmatch(r"[+-]?[0-9]{1,40}", value):
+            raise IdProblem
+        number = int(value)
+        return number if 0 < number <= LARGEST_ID else 0
+
+
+def page_of(query: Select[Any], page: int, per_page: int) -> tuple[list[Any], dict[str, Any]]:
+    """Run a query for one page of a list.
+
+    Args:
+        query: of one entity, sorted.
+        page: from 1 on.
+        per_page: rows on a page.
+
+    Returns:
+        The rows, and the paging block that goes with them; its links keep the request's other arguments.
+    """
+    rows = db.session.scalars(query.limit(per_page).offset((page - 1) * per_page)).all()
+    total = db.session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+
+    def link(number: int) -> str:
+        return url_for(
+            request.endpoint or "",
+            **(request.view_args or {}),
+            **{**request.args.to_dict(), "page": number, "per_page": per_page},
+        )
+
+    return list(rows), {
+        "page": page,
+        "per_page": per_page,
+        "total": total,
+        "next": link(page + 1) if page * per_page < total else None,
+        "prev": link(page - 1) if page > 1 else None,
+    }

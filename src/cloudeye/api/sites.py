@@ -1,0 +1,124 @@
+"""Sites and what the last probe said of them. A user sees their own, an admin all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+from marshmallow import fields
+from sqlalchemy import select
+
+from cloudeye.access import caller, signed_in
+from cloudeye.api.base import Blueprint, page_of
+from cloudeye.errors import INVALID, Problem
+from cloudeye.extensions import db
+from cloudeye.models import Site
+from cloudeye.schemas import (
+    NewSiteSchema,
+    PageQuerySchema,
+    PagingSchema,
+    SiteChangeSchema,
+    SiteSchema,
+    UsabilitySchema,
+    envelope,
+    success,
+)
+from cloudeye.services import sites
+
+blueprint = Blueprint("sites", __name__, url_prefix="/sites", description="Websites that are watched")
+
+OneSite = envelope("OneSite", site=fields.Nested(SiteSchema, required=True))
+ManySites = envelope(
+    "ManySites",
+    sites=fields.List(fields.Nested(SiteSchema), required=True),
+    paging=fields.Nested(PagingSchema, required=True),
+)
+Usability = envelope("Usability", usability=fields.Nested(UsabilitySchema, required=True))
+
+
+@blueprint.route("")
+@signed_in
+@blueprint.arguments(PageQuerySchema, location="query")
+@blueprint.response(200, ManySites)
+def list_sites(asked: dict[str, Any]) -> dict[str, Any]:
+    """List sites, oldest first."""
+    query = select(Site).order_by(Site.id)
+    if not caller().is_admin:
+        query = query.where(Site.owner_id == caller().id)
+    found, paging = page_of(query, asked["page"], asked["per_page"])
+    return success(sites=found, paging=paging)
+
+
+@blueprint.route("", methods=["POST"])
+@signed_in
+@blueprint.arguments(NewSiteSchema)
+@blueprint.response(201, OneSite)
+def add_site(given: dict[str, Any]) -> dict[str, Any]:
+    """Watch a site; it is probed at once."""
+    settings = current_app.config["CLOUDEYE"].sync
+    try:
+        site = sites.create_site(
+            db.session(),
+            owner_id=caller().id,
+            interval=given.pop("interval", settings.default_interval),
+            allow_private=settings.allow_private,
+            **given,
+        )
+    except sites.BadSite as bad:
+        raise Problem(400, INVALID, bad.data) from None
+    db.session.commit()
+    return success(f"{site.name} was added!", site=site)
+
+
+@blueprint.route("/<id:site_id>")
+@signed_in
+@blueprint.response(200, OneSite)
+@blueprint.others("BAD_REQUEST", "NOT_FOUND")
+def get_site(site_id: int) -> dict[str, Any]:
+    """Read a site."""
+    return success(site=_site(site_id))
+
+
+@blueprint.route("/<id:site_id>", methods=["PATCH"])
+@signed_in
+@blueprint.arguments(SiteChangeSchema)
+@blueprint.response(200, OneSite)
+@blueprint.others("NOT_FOUND")
+def change_site(given: dict[str, Any], site_id: int) -> dict[str, Any]:
+    """Change a site; it is probed at once."""
+    site = _site(site_id)
+    try:
+        sites.change_site(site, allow_private=current_app.config["CLOUDEYE"].sync.allow_private, **given)
+    except sites.BadSite as bad:
+        raise Problem(400, INVALID, bad.data) from None
+    db.session.commit()
+    return success(site=site)
+
+
+@blueprint.route("/<id:site_id>", methods=["DELETE"])
+@signed_in
+@blueprint.response(200, envelope("Removed"))
+@blueprint.others("BAD_REQUEST", "NOT_FOUND")
+def remove_site(site_id: int) -> dict[str, Any]:
+    """Stop watching a site and forget what was found."""
+    site = _site(site_id)
+    db.session.delete(site)
+    db.session.commit()
+    return success(f"{site.name} was removed!")
+
+
+@blueprint.route("/<id:site_id>/usability")
+@signed_in
+@blueprint.response(200, Usability)
+@blueprint.others("BAD_REQUEST", "NOT_FOUND")
+def get_usability(site_id: int) -> dict[str, Any]:
+    """Read whether a site is up, as the last probe saw it."""
+    return success(usability=_site(site_id))
+
+
+def _site(site_id: int) -> Site:
+    """Return a site that the caller may see; another's is as unknown as one that never was."""
+    site = db.session.get(Site, site_id)
+    if site is None or not (caller().is_admin or site.owner_id == caller().id):
+        raise Problem(404, "Site does not exist")
+    return site

@@ -1,0 +1,61 @@
+"""The factory of the web application."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from cloudeye import api, cli, errors, pages, tracing
+from cloudeye.config import Config
+from cloudeye.extensions import csrf, db, jwt, login
+
+MAXIMUM_BODY = 1_048_576
+PAGES = Path(__file__).parent / "pages"
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """Make the application.
+
+    Args:
+        config: the settings; None reads them from the environment.
+
+    Raises:
+        ConfigurationError: the environment is not complete.
+    """
+    config = config or Config.from_environment()
+    app = Flask("cloudeye", template_folder=str(PAGES / "templates"), static_folder=str(PAGES / "static"))
+    app.config.update(
+        CLOUDEYE=config,
+        SECRET_KEY=_key(config, "cookies"),
+        JWT_SECRET_KEY=_key(config, "access tokens"),
+        JWT_ALGORITHM="HS256",
+        SQLALCHEMY_DATABASE_URI=config.database_url,
+        SESSION_COOKIE_NAME=f"{config.name}_session",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=config.secure_cookies,
+        WTF_CSRF_CHECK_DEFAULT=False,  # the pages ask for it; the API's tokens are not sent by browsers
+        MAX_CONTENT_LENGTH=MAXIMUM_BODY,
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.debug = config.debug
+    hops = config.trusted_proxies
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    for extension in (db, jwt, login, csrf):
+        extension.init_app(app)
+    tracing.register(app)
+    errors.register(app)
+    api.register(app)
+    pages.register(app)
+    cli.register(app)
+    return app
+
+
+def _key(config: Config, purpose: str) -> str:
+    """Derive a key for one purpose, so that what one signs is worth nothing to another."""
+    return hmac.new(config.secret_key.encode(), purpose.encode(), hashlib.sha256).hexdigest()

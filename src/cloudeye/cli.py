@@ -1,0 +1,121 @@
+"""The `flask` commands, beside Flask-Migrate's `flask db`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+
+from cloudeye.config import Config
+from cloudeye.extensions import db
+from cloudeye.models import Base
+from cloudeye.services import sites, users
+from cloudeye.services.readiness import VERSIONS, check_readiness
+
+MIGRATIONS = VERSIONS.parent
+SHORTEST_PASSWORD = 8
+
+
+def register(app: Flask) -> None:
+    """Add the commands to the application."""
+    for command in (create_admin, check, recreate_db, seed):
+        app.cli.add_command(command)
+    # Alembic is loaded for commands only: a serving process has no use for its megabytes.
+    if click.get_current_context(silent=True) is not None:
+        add_migrations(app)
+
+
+def add_migrations(app: Flask) -> None:
+    """Make Flask-Migrate's commands and functions work on this application."""
+    from flask_migrate import Migrate
+
+    Migrate(app, db, directory=str(MIGRATIONS), compare_type=True)
+
+
+@click.command()
+@click.option("--email", required=True, help="The address to log in with.")
+@click.option(
+    "--password-file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file that holds the password in its first line.",
+)
+@with_appcontext
+def create_admin(email: str, password_file: Path) -> None:
+    """Make an admin; one that is already there is left as it is."""
+    password = password_file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+    if len(password) < SHORTEST_PASSWORD:
+        raise click.ClickException(f"{password_file} holds fewer than {SHORTEST_PASSWORD} characters")
+    if users.find_user(db.session(), email) is not None:
+        click.echo(f"{email} is already there")
+        return
+    try:
+        users.create_user(db.session(), username=email.partition("@")[0], email=email, password=password, role="admin")
+        db.session.commit()
+    except users.Taken:
+        click.echo(f"{email} is already there")
+        return
+    click.echo(f"{email} was added")
+
+
+@click.command()
+@with_appcontext
+def check() -> None:
+    """Check the configuration, that the database is reachable, and its migrations."""
+    config: Config = current_app.config["CLOUDEYE"]
+    click.echo(f"configuration: complete ({config.environment}, release {config.release})")
+    found = check_readiness(db.engine)
+    if not found.reachable:
+        raise click.ClickException(f"database: unreachable: {found.error}")
+    click.echo(f"database: reachable ({db.engine.dialect.name})")
+    if found.missing:
+        raise click.ClickException(
+            f"migrations: {', '.join(found.missing)} missing; run: flask --app cloudeye.wsgi db upgrade"
+        )
+    click.echo("migrations: complete")
+
+
+@click.command()
+@click.option("--yes-destroy", is_flag=True, help="Destroy what a production database holds.")
+@with_appcontext
+def recreate_db(yes_destroy: bool) -> None:
+    """Remove all tables with what they hold, and make them anew."""
+    config: Config = current_app.config["CLOUDEYE"]
+    if config.environment in ("production", "staging") and not yes_destroy:
+        raise click.ClickException(
+            f"this is {config.environment}: all users and sites would be lost; --yes-destroy does it"
+        )
+    from flask_migrate import upgrade
+
+    Base.metadata.drop_all(db.engine)
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
+    upgrade()
+    click.echo("all tables were made anew")
+
+
+@click.command()
+@click.option("--sites", "number", default=5, show_default=True, help="How many sites to add.")
+@with_appcontext
+def seed(number: int) -> None:
+    """Add a user without password and some sites to look at; what is there already stays."""
+    config: Config = current_app.config["CLOUDEYE"]
+    session = db.session()
+    owner = users.find_user(session, "demo@example.com")
+    if owner is not None:
+        click.echo("the demo user is already there")
+        return
+    owner = users.create_user(session, username="demo", email="demo@example.com")
+    for count in range(number):
+        sites.create_site(
+            session,
+            owner_id=owner.id,
+            name=f"Example {count + 1}",
+            url=f"https://example.com/?{count + 1}",
+            interval=config.sync.default_interval,
+            allow_private=config.sync.allow_private,
+        )
+    session.commit()
+    click.echo(f"demo@example.com was added, with {number} sites")

@@ -1,0 +1,97 @@
+"""Can this process serve: is the database reachable, and does it have what this release needs."""
+
+from __future__ import annotations
+
+import ast
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+VERSIONS = Path(__file__).parent.parent / "migrations" / "versions"
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What was found; ``error`` is for the log, not for the caller."""
+
+    reachable: bool
+    missing: tuple[str, ...]
+    error: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """The verdict."""
+        return self.reachable and not self.missing
+
+
+def check_readiness(engine: Engine, folder: Path = VERSIONS) -> Readiness:
+    """Ask the database which revisions it has.
+
+    Args:
+        engine: of the database.
+        folder: where this release's migrations lie.
+    """
+    needed = known_revisions(folder)
+    try:
+        with engine.connect() as connection:
+            heads = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    except DBAPIError as error:
+        try:
+            with engine.connect():
+                return Readiness(True, tuple(sorted(needed)), str(error.orig))  # there is no such table
+        except SQLAlchemyError as again:
+            return Readiness(False, (), str(again))
+    except SQLAlchemyError as error:
+        return Readiness(False, (), str(error))
+    return Readiness(True, tuple(sorted(missing_revisions(needed, heads))))
+
+
+def missing_revisions(needed: dict[str, tuple[str, ...]], heads: set[str]) -> set[str]:
+    """Return what a database lacks.
+
+    A head that this release does not know was made by a newer one, on top of all that is known here: old
+    instances go on serving while the new release's migration has already run.
+
+    Args:
+        needed: this release's revisions, each with those it comes after.
+        heads: what the database says it is at.
+    """
+    if heads - needed.keys():
+        return set()
+    present: set[str] = set()
+    waiting = list(heads)
+    while waiting:
+        revision = waiting.pop()
+        if revision not in present:
+            present.add(revision)
+            waiting.extend(needed[revision])
+    return needed.keys() - present
+
+
+@cache
+def known_revisions(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Read the migrations' names and order from their files, without loading Alembic into each worker."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in folder.glob("*.py"):
+        values = {
+            node.targets[0].id: ast.literal_eval(node.value)
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id in ("revision", "down_revision")
+        }
+        before = values["down_revision"] or ()
+        found[values["revision"]] = (before,) if isinstance(before, str) else tuple(before)
+    return found
+
+
+def heartbeat_age(path: Path) -> float | None:
+    """Return how many seconds ago the sync process last wrote its heartbeat; None if it never did."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return None
