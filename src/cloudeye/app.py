@@ -48,6 +48,9 @@ def create_app(config: Config | None = None) -> Flask:
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     for extension in (db, jwt, login, csrf):
         extension.init_app(app)
+    # Flask-Login looks into the session after every request, to offer "remember me": that would make every
+    # answer of the API one that varies with the cookie, and there is no such offer.
+    app.after_request_funcs[None].remove(login._update_remember_cookie)
     tracing.register(app)
     errors.register(app)
     api.register(app)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +27,8 @@ from sqlalchemy.types import TypeDecorator
 
 ROLES = ("user", "admin")
 STATES = ("up", "down", "unknown")
+
+TABLE = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
 
 # SQLite hands out row numbers only for a column declared exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -47,7 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> DateTime | mysql.DATETIME:  # type: ignore[override]
+    def load_dialect_impl(self, dialect: Dialect) -> DateTime | mysql.DATETIME:
         """MySQL drops fractions of a second unless told how many digits to keep."""
         return mysql.DATETIME(fsp=6) if dialect.name in ("mysql", "mariadb") else DateTime()
 
@@ -75,7 +78,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    __table_args__ = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+    __table_args__: Any = TABLE
 
 
 class User(Base):
@@ -134,9 +137,9 @@ class CheckResult(Base):
     """One probe of one site."""
 
     __tablename__ = "check_results"
-    __table_args__ = (
+    __table_args__: Any = (
         Index("ix_check_results_site_id_checked_at", "site_id", "checked_at"),
-        Base.__table_args__,
+        TABLE,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -194,10 +194,10 @@ def envelope(name: str, inner: type[ma.Schema] | None = None, **data: fields.Fie
         "message": fields.String(),
     }
     if inner is None and data:
-        inner = ma.Schema.from_dict(dict(data), name=f"{name}Data")  # type: ignore[assignment]
+        inner = ma.Schema.from_dict(dict(data), name=f"{name}Data")
     if inner is not None:
         members["data"] = fields.Nested(inner, required=True)
-    return ma.Schema.from_dict(members, name=name)  # type: ignore[return-value]
+    return ma.Schema.from_dict(members, name=name)
 
 
 def success(message: str | None = None, **data: Any) -> dict[str, Any]:

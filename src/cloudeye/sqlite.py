@@ -40,7 +40,7 @@ def _patiently(act: Callable[[], _Result]) -> _Result:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-        time.sleep(wait * random.uniform(0.5, 1.0))
+        time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         wait = min(wait * 2, LONGEST_WAIT)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import flask_smorest
 import marshmallow as ma
-from flask import request, url_for
+from flask import request
 from sqlalchemy import Select, func, select
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
@@ -104,11 +105,8 @@ def page_of(query: Select[Any], page: int, per_page: int) -> tuple[list[Any], di
     total = db.session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
 
     def link(number: int) -> str:
-        return url_for(
-            request.endpoint or "",
-            **(request.view_args or {}),
-            **{**request.args.to_dict(), "page": number, "per_page": per_page},
-        )
+        arguments = {**request.args.to_dict(), "page": str(number), "per_page": str(per_page)}
+        return f"{request.path}?{urlencode(arguments)}"
 
     return list(rows), {
         "page": page,

@@ -48,7 +48,7 @@ def readyz() -> dict[str, Any]:
     config: Config = current_app.config["CLOUDEYE"]
     found = check_readiness(db.engine)
     age = heartbeat_age(config.heartbeat_file)
-    details = {
+    details: dict[str, Any] = {
         "release": config.release,
         "database": "reachable" if found.reachable else "unreachable",
         "missing_revisions": list(found.missing),

@@ -86,7 +86,7 @@ def add_site() -> Any:
         given = NewSiteSchema().load({**form, "interval": _number(form["interval"])})
         site = sites.create_site(db.session(), owner_id=current_user.id, allow_private=settings.allow_private, **given)
     except ValidationError as error:
-        return _sites_page(form, error.normalized_messages()), 400
+        return _sites_page(form, dict(error.messages_dict)), 400
     except sites.BadSite as error:
         return _sites_page(form, error.data), 400
     db.session.commit()
