@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 def stack_of(args: argparse.Namespace, *, again: bool = False) -> dict[str, Any]:
     """Load the stack that a command line means.
 
-    With `again`, and neither --profile nor --set, it is the one that the last `up` of this checkout meant.
+    With `again` and no --set it is the one that the last `up` of this checkout meant.
     """
     profile, layers = _layers(args, again=again)
     return load(profile, layers=layers)
@@ -97,10 +97,9 @@ def _layers(args: argparse.Namespace, *, again: bool = False) -> tuple[str, list
         if not config.is_file():
             raise StackError([f"--config {config}: there is no such file"])
         return args.profile or "host", [Layer(str(config), read_yaml(config)), set_layer(args.set or [])]
-    profile, assignments = args.profile, args.set
-    if again and profile is None and assignments is None:
-        profile, assignments = local.remembered()
-    profile = profile or "local"
+    profile, assignments = args.profile or "local", args.set
+    if again and profile == "local" and assignments is None:
+        assignments = local.remembered()
     layers = [env_file_layer(TREE / ".env"), set_layer(assignments or [])]
     if profile != "host" and os.geteuid() == 0:
         # nginx's workers would change to an account that cannot read root's checkout.
@@ -118,7 +117,8 @@ def run_up(args: argparse.Namespace) -> int:
     if stack["profile"] == "host":
         raise StackError(["`stack up` is for a checkout; on a host use `stack release`"])
     changed = local.up(stack, say)
-    local.remember(stack, args.set or [])
+    if stack["profile"] == "local":
+        local.remember(args.set or [])
     name = stack["stack"]["name"]
     print(
         f"{name} is up: {stack['nginx']['url']}"

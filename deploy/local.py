@@ -269,17 +269,14 @@ def is_running(stack: Mapping[str, Any]) -> bool:
     return supervisord_pid(stack) is not None and bool(health.supervisor_states(stack))
 
 
-def remember(stack: Mapping[str, Any], assignments: Sequence[str]) -> None:
-    """Keep the profile and `--set` of this `up`, so that `status`, `logs` and `down` mean the same stack."""
-    Path(TREE, "data").mkdir(exist_ok=True)
-    text = json.dumps({"profile": stack["profile"], "set": list(assignments)}, indent=1) + "\n"
-    write_file(TREE / "data" / "up.json", text)
+def remember(assignments: Sequence[str]) -> None:
+    """Keep the `--set` of this `up`, so that `status`, `logs` and `down` mean the same stack."""
+    write_file(TREE / "data" / "up.json", json.dumps(list(assignments)) + "\n")
 
 
-def remembered() -> tuple[str, list[str]]:
-    """Profile and `--set` of the last `up` in this checkout."""
+def remembered() -> list[str]:
+    """The `--set` of the last `up` in this checkout."""
     try:
-        kept = json.loads((TREE / "data" / "up.json").read_text("utf-8"))
+        return [str(line) for line in json.loads((TREE / "data" / "up.json").read_text("utf-8"))]
     except (OSError, ValueError):
-        return "local", []
-    return str(kept["profile"]), [str(line) for line in kept["set"]]
+        return []

@@ -2,8 +2,8 @@
 
 supervisord opens the socket of an `[fcgi-program]` group with the group's first process and closes it with the
 last one, so `restart GROUP:*` resets every connection that waits in the backlog. This plugin holds one more
-reference to each group's socket. It lets go when nobody has read from the socket for `release_seconds` or the
-whole group is FATAL, so that connections are refused and nginx goes on to the next port.
+reference to each group's socket. It lets go when no process of the group has been RUNNING for
+`release_seconds` or the whole group is FATAL, so that connections are refused and nginx goes on to the next port.
 
 In supervisord.conf:
 
@@ -17,9 +17,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import supervisor.events as events
 from supervisor.states import ProcessStates
-
-from supervisor import events
 
 
 class SocketKeeper:
@@ -34,7 +33,7 @@ class SocketKeeper:
             self._hold(group)
         events.subscribe(events.ProcessGroupAddedEvent, self._added)
         events.subscribe(events.ProcessGroupRemovedEvent, self._removed)
-        events.subscribe(events.ProcessStateStartingEvent, self._starting)
+        events.subscribe(events.ProcessStateRunningEvent, self._running)
         events.subscribe(events.ProcessStateFatalEvent, self._judge_all)
         events.subscribe(events.Tick5Event, self._judge_all)
         events.subscribe(events.SupervisorStoppingEvent, self._stopping)
@@ -58,7 +57,8 @@ class SocketKeeper:
     def _removed(self, event: Any) -> None:
         self._let_go(event.group)
 
-    def _starting(self, event: Any) -> None:
+    def _running(self, event: Any) -> None:
+        self._dead_since.pop(event.process.group.config.name, None)
         self._hold(event.process.group)
 
     def _stopping(self, event: Any) -> None:
@@ -72,10 +72,12 @@ class SocketKeeper:
                 self._let_go(name)
 
     def _is_abandoned(self, name: str, processes: list[Any]) -> bool:
-        if any(process.pid for process in processes):
+        # STARTING is no life yet: what dies at each start never reads from its socket.
+        states = {process.get_state() for process in processes}
+        if states & {ProcessStates.RUNNING, ProcessStates.STOPPING}:
             self._dead_since.pop(name, None)
             return False
-        if all(process.get_state() == ProcessStates.FATAL for process in processes):
+        if states == {ProcessStates.FATAL}:
             return True
         return time.monotonic() - self._dead_since.setdefault(name, time.monotonic()) >= self._release_seconds
 

@@ -1,0 +1,185 @@
+"""Where a host keeps its releases, and as whom the application's commands run there."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import grp
+import json
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.launch import process_environment
+from deploy.steps import ReleaseError
+
+
+@dataclass(frozen=True)
+class Host:
+    """The folders of one stack on one host, and the account of its processes.
+
+    `account` is None when the processes run as whoever calls the engine.
+    """
+
+    root: Path
+    account: str | None
+
+    @classmethod
+    def of(cls, stack: Mapping[str, Any], account: str | None = None) -> Host:
+        """The host of a loaded stack; root's commands run as the stack's own account unless told otherwise."""
+        wanted = account or str(stack["names"]["user"])
+        return cls(Path(stack["paths"]["root"]), wanted if os.geteuid() == 0 and wanted != "root" else None)
+
+    @property
+    def releases(self) -> Path:
+        """Immutable, one folder for each release."""
+        return self.root / "releases"
+
+    @property
+    def incoming(self) -> Path:
+        """Where archives are unpacked before they are releases."""
+        return self.root / "incoming"
+
+    @property
+    def venvs(self) -> Path:
+        """One folder for each set of requirements, Python and OS."""
+        return self.root / "venvs"
+
+    @property
+    def instances(self) -> Path:
+        """One pointer for each process to the release that it serves."""
+        return self.root / "instances"
+
+    @property
+    def current(self) -> Path:
+        """A pointer for people and one-off commands."""
+        return self.root / "current"
+
+    @property
+    def previous(self) -> Path:
+        """A pointer to what `current` was before: where `stack rollback` goes."""
+        return self.root / "previous"
+
+    @property
+    def record(self) -> Path:
+        """One JSON line for each run. Not in paths.data, where the application's account could change it."""
+        return self.root / "releases.jsonl"
+
+    def pointed(self, pointer: Path) -> str:
+        """The id of the release that a pointer names; empty when it names none that exists."""
+        return Path(os.readlink(pointer)).name if pointer.is_symlink() and pointer.is_dir() else ""
+
+    def target(self, pointer: Path, release: str) -> Path:
+        """What a pointer to a release holds: a path relative to the pointer's folder."""
+        return Path(os.path.relpath(self.releases / release, pointer.parent))
+
+    def run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a command as the account, in the root folder, and capture what it says."""
+        return subprocess.run(
+            arguments,
+            env=dict(environment),
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            **self._identity(),
+        )
+
+    def execute(self, arguments: Sequence[str], release: Path) -> None:
+        """Become a command in a release's environment, as the account; the venv's programs come first."""
+        environment = command_environment(release)
+        if self.account:
+            entry = pwd.getpwnam(self.account)
+            environment.update(HOME=entry.pw_dir, USER=self.account, LOGNAME=self.account)
+            os.initgroups(self.account, entry.pw_gid)
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+        try:
+            os.execvpe(arguments[0], list(arguments), environment)  # noqa: S606 - no shell is wanted
+        except OSError as error:
+            raise ReleaseError(f"{arguments[0]}: {error.strerror}") from error
+
+    def _identity(self) -> dict[str, Any]:
+        if self.account is None:
+            return {}
+        entry = pwd.getpwnam(self.account)
+        groups = [group.gr_gid for group in grp.getgrall() if self.account in group.gr_mem]
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def command_environment(release: Path) -> dict[str, str]:
+    """The environment of a one-off command of a release."""
+    environment = process_environment(release, "command", os.environ)
+    environment["PATH"] = f"{release}/venv/bin:{os.environ.get('PATH', os.defpath)}"
+    return environment
+
+
+@contextmanager
+def lock(host: Host, why: str, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the stack's lock; the kernel lets go of it when the holder dies, however it does.
+
+    Args:
+        host: whose releases are locked.
+        why: what for, for whoever is refused.
+        wait: how many seconds to wait for another holder.
+
+    Raises:
+        ReleaseError: naming the holder.
+    """
+    path = host.root / ".lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except PermissionError:
+        raise ReleaseError(f"{path} cannot be written: run this as root (sudo)") from None
+    except OSError as error:
+        raise ReleaseError(f"{path}: {error.strerror}; provision the host first") from error
+    deadline = time.monotonic() + wait
+    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise ReleaseError(_held_by(file.read())) from None
+                time.sleep(0.2)
+        file.seek(0)
+        file.truncate()
+        json.dump({"who": actor(), "pid": os.getpid(), "why": why, "since": now(), "from": _origin()}, file)
+        file.flush()
+        try:
+            yield
+        finally:
+            file.seek(0)
+            file.truncate()
+
+
+def _held_by(text: str) -> str:
+    try:
+        held = json.loads(text)
+        holder = f"{held['who']}{held['from']} (pid {held['pid']}) since {held['since']}: {held['why']}"
+    except (ValueError, KeyError):
+        holder = "somebody who has not said who yet"
+    return f"the stack is locked by {holder}; try again when that has ended, or use --wait SECONDS"
+
+
+def actor() -> str:
+    """Who calls: the account behind sudo when there is one."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def _origin() -> str:
+    connection = os.environ.get("SSH_CONNECTION", "")
+    return f" from {connection.split()[0]}" if connection else ""
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

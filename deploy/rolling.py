@@ -1,0 +1,171 @@
+"""Move the processes of a stack to a release, one at a time, each through its own gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from deploy import instances, sections
+from deploy.instances import Process, Supervisor
+from deploy.layout import Host
+from deploy.sections import Sections
+from deploy.site import Site
+from deploy.steps import Run
+from deploy.tree import Release
+
+
+class Roll:
+    """The way of a host's processes to one release."""
+
+    def __init__(self, run: Run, host: Host, release: Release) -> None:
+        self._run = run
+        self._host = host
+        self._release = release
+        self._stack = release.stack
+        self._supervisor = Supervisor(release.stack)
+        self._sections = Sections(release.stack, release.rendered)
+        self._site = Site(release.stack, release.root)
+        self._added: list[str] = []
+        self._changed: list[str] = []
+        self._removed: list[str] = []
+
+    def is_settled(self) -> bool:
+        """Whether `current` and every process are on the release already, and ready."""
+        return self._host.pointed(self._host.current) == self._release.name and all(
+            self._is_settled(process) for process in instances.with_pointer(self._stack)
+        )
+
+    def _is_settled(self, process: Process) -> bool:
+        name = self._release.name
+        return instances.serves(self._host, process) == name and not instances.verdict(self._stack, process, name)
+
+    def prepare(self) -> bool:
+        """Write supervisor's files and start supervisord where it does not run; return whether that was needed.
+
+        A supervisord that does not run is started with every process on this release, as on a bare host.
+        """
+        plugin = sections.install_plugin(self._stack, self._release.root)
+        written = self._sections.install(self._run, self._supervisor)
+        if not self._supervisor.answers():
+            for process in instances.with_pointer(self._stack):
+                self._point(process)
+            self._run.say("starting supervisord")
+            sections.start_supervisord(self._stack, self._supervisor)
+            for process in instances.with_pointer(self._stack):
+                instances.gate(self._stack, process, self._release.name)
+            return True
+        self._added, self._changed, self._removed = self._supervisor.changes()
+        return plugin or written
+
+    def roll(self, kind: str, *, force: bool = False) -> bool:
+        """Move the processes of one kind, `api` or `sync`; return whether any had to.
+
+        Args:
+            kind: which processes.
+            force: restart those too that are settled, for instance because their files were mended.
+        """
+        members = [process for process in instances.with_pointer(self._stack) if process["kind"] == kind]
+        moved = [self._add(group, members) for group in _groups(members) if group in self._added]
+        for process in members:
+            group = process["group"]
+            if group in self._added or group in self._changed or (not force and self._is_settled(process)):
+                continue
+            self.move(process)
+            moved.append(True)
+        return bool(moved)
+
+    def _add(self, group: str, members: Iterable[Process]) -> bool:
+        mine = [process for process in members if process["group"] == group]
+        for process in mine:
+            self._point(process)
+        self._run.say(f"{group}: new")
+        self._run.undo(f"the new group {group}", partial(self._supervisor.remove, group))
+        self._supervisor.add(group)
+        for process in mine:
+            instances.gate(self._stack, process, self._release.name)
+        return True
+
+    def move(self, process: Process) -> None:
+        """Point one process at the release, restart it, and wait until it is ready."""
+        before = instances.serves(self._host, process)
+        self._run.say(f"{process['name']}: {before or 'nothing'} -> {self._release.name}")
+        if before and before != self._release.name:
+            self._run.undo(f"{process['name']} to {before}", partial(self._return, process, before))
+            instances.point(self._host, process, self._release.name)
+        else:
+            self._point(process)
+        self._supervisor.restart(process)
+        instances.gate(self._stack, process, self._release.name)
+
+    def _point(self, process: Process) -> None:
+        before = instances.serves(self._host, process)
+        if before != self._release.name:
+            self._run.undo(f"the pointer of {process['name']}", partial(instances.point, self._host, process, before))
+            instances.point(self._host, process, self._release.name)
+
+    def _return(self, process: Process, before: str) -> None:
+        instances.point(self._host, process, before)
+        self._supervisor.restart(process)
+        instances.gate(self._stack, process, before, patient=True)
+
+    def site(self) -> bool:
+        """Put the release's site into nginx; return whether it or nginx's process was new."""
+        before = self._site.text()
+        wanted = (self._release.rendered / "nginx" / f"{self._stack['stack']['name']}.conf").read_text("utf-8")
+        changed = self._site.install(wanted)
+        if changed:
+            self._run.undo("nginx's site", partial(self._site.install, before))
+        if "nginx" in self._added:
+            self._run.undo("the new group nginx", partial(self._supervisor.remove, "nginx"))
+            self._supervisor.add("nginx")
+            changed = True
+        return changed
+
+    def groups(self) -> bool:
+        """Load the sections that changed and drop those that went; return whether there were any."""
+        for group in self._changed:
+            for process in instances.with_pointer(self._stack):
+                if process["group"] == group:
+                    self._point(process)
+            self._run.say(f"{group}: its section changed")
+            self._run.undo(f"the old section of {group}", partial(self._reload, group))
+            sections.replace_group(
+                self._run, self._host, self._stack, self._supervisor, self._site, group, self._release.name
+            )
+        for group in self._removed:
+            self._run.say(f"{group}: gone")
+            self._run.undo(f"the group {group}", partial(self._reload, group))
+            self._supervisor.remove(group)
+        return bool(self._changed or self._removed)
+
+    def _reload(self, group: str) -> None:
+        """Take a group back to what supervisor's files said before; those are put back first."""
+        if group in {str(row["group"]) for row in self._supervisor.table().values()}:
+            self._supervisor.remove(group)
+        self._supervisor.add(group)
+
+    def drop_pointers(self) -> bool:
+        """Take away the pointers of processes that the stack no longer has; return whether there were any."""
+        wanted = {str(process["name"]) for process in instances.with_pointer(self._stack)}
+        extra = [path for path in self._host.instances.iterdir() if path.is_symlink() and path.name not in wanted]
+        for path in extra:
+            path.unlink()
+        return bool(extra)
+
+
+def restart_all(run: Run, stack: Mapping[str, Any], host: Host, names: Iterable[str] = ()) -> None:
+    """Restart the processes on the releases they serve, one at a time, each through its gate."""
+    supervisor = Supervisor(stack)
+    wanted = set(names)
+    for process in instances.with_pointer(stack):
+        if wanted and not wanted & {process["name"], process["group"]}:
+            continue
+        with run.step(str(process["name"])) as step:
+            supervisor.restart(process)
+            instances.gate(stack, process, instances.serves(host, process))
+            step.changed = True
+
+
+def _groups(members: Iterable[Process]) -> list[str]:
+    return list(dict.fromkeys(str(process["group"]) for process in members))

@@ -1,0 +1,119 @@
+"""The stack's sections in supervisor: the same in each ordinary release, replaced one group at a time.
+
+What a section says (ports, number of instances, times) is taken up only by a group that is stopped and loaded
+again, and its listening socket closes meanwhile. So nginx is told to leave that port out first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy import instances
+from deploy.instances import Supervisor
+from deploy.layout import Host
+from deploy.render import write_file
+from deploy.site import Site
+from deploy.steps import ReleaseError, Run
+
+DRAIN = 1.0  # seconds for nginx's old workers to see that they are to end
+
+
+class Sections:
+    """The files in supervisor's folder that belong to a release."""
+
+    def __init__(self, stack: Mapping[str, Any], rendered: Path) -> None:
+        self._folder = Path(stack["supervisor"]["programs"])
+        self.wanted = {path.name: path.read_text("utf-8") for path in sorted((rendered / "supervisor").glob("*.conf"))}
+
+    def present(self) -> dict[str, str]:
+        """What lies in supervisor's folder."""
+        return {path.name: path.read_text("utf-8") for path in sorted(self._folder.glob("*.conf"))}
+
+    def install(self, run: Run, supervisor: Supervisor) -> bool:
+        """Write the release's files and take others away; nothing is loaded yet. Return whether that changed any."""
+        before = self.present()
+        if before == self.wanted:
+            return False
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+        def back() -> None:
+            self._replace(before)
+            if supervisor.answers():
+                supervisor.changes()
+
+        run.undo("supervisor's sections", back)
+        self._replace(self.wanted)
+        return True
+
+    def _replace(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            write_file(self._folder / name, text)
+        for name in self.present().keys() - files.keys():
+            (self._folder / name).unlink()
+
+
+def install_plugin(stack: Mapping[str, Any], tree: Path) -> bool:
+    """Put the plugin where supervisord looks for it; a running supervisord takes it up when it is next started."""
+    folder = Path(stack["supervisor"]["plugin"], "deploy")
+    written = [
+        write_file(folder / name, (tree / "deploy" / name).read_text("utf-8")) for name in ("__init__.py", "sockets.py")
+    ]
+    return any(written)
+
+
+def start_supervisord(stack: Mapping[str, Any], supervisor: Supervisor) -> None:
+    """Start the unit of a stack whose supervisord does not run, and wait until it answers.
+
+    Raises:
+        ReleaseError: when there is no systemd to ask, or supervisord does not come up.
+    """
+    unit = stack["names"]["unit"]
+    if not Path("/run/systemd/system").is_dir() or not shutil.which("systemctl"):
+        raise ReleaseError(
+            "supervisord does not run, and there is no systemd to start it; start it with: "
+            f"{stack['supervisor']['venv']}/bin/supervisord -c {stack['supervisor']['config']}"
+        )
+    result = subprocess.run(["systemctl", "start", unit], capture_output=True, text=True, check=False)
+    deadline = time.monotonic() + stack["timeouts"]["health"]
+    while result.returncode == 0 and not supervisor.answers():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(instances.POLL)
+    else:
+        if result.returncode == 0:
+            return
+    raise ReleaseError(f"{unit} does not start; see `journalctl -u {unit}`", log=result.stderr.splitlines()[-20:])
+
+
+def replace_group(
+    run: Run,
+    host: Host,
+    stack: Mapping[str, Any],
+    supervisor: Supervisor,
+    site: Site,
+    group: str,
+    release: str,
+) -> None:
+    """Load a group's changed section: leave its port out of nginx, stop it, load it, gate each of its processes."""
+    members = [process for process in instances.with_pointer(stack) if process["group"] == group]
+    port = next((process["port"] for process in members if process["kind"] == "api"), None)
+    drained = port is not None and len(stack["api"]["ports"]) > 1 and site.text() is not None
+    served = site.text()
+    if drained and port is not None:
+        run.say(f"{group}: nginx leaves port {port} out")
+        site.install(site.without(port))
+        time.sleep(DRAIN)
+    try:
+        supervisor.remove(group)
+        supervisor.add(group)
+        for process in members:
+            run.say(f"{process['name']}: waiting for it")
+            instances.gate(stack, process, release)
+    finally:
+        if drained:
+            site.install(served)

@@ -1,0 +1,84 @@
+"""The steps of a release: each has a name, a line of progress, a duration, and a way back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+Say = Callable[[str], None]
+
+
+class ReleaseError(Exception):
+    """A release failed. Says in which step, at which instance if it was one, and the end of its log."""
+
+    def __init__(self, message: str, *, instance: str = "", log: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.instance = instance
+        self.log = list(log)
+        self.step = ""
+
+
+class Interrupted(ReleaseError):
+    """A signal asked the engine to end: what it did is taken back as after a failure."""
+
+
+@dataclass
+class Step:
+    """One step of a run: how long it took, and whether it changed anything."""
+
+    name: str
+    seconds: float = 0.0
+    changed: bool = False
+
+
+class Run:
+    """The steps of one run, and what takes them back in reverse order."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.steps: list[Step] = []
+        self._back: list[tuple[str, Callable[[], None]]] = []
+
+    @property
+    def changed(self) -> bool:
+        """Whether any step changed anything."""
+        return any(step.changed for step in self.steps)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Time one step; a failure in it is given its name."""
+        step = Step(name)
+        started = time.monotonic()
+        self.steps.append(step)
+        try:
+            yield step
+        except ReleaseError as error:
+            error.step = error.step or name
+            step.seconds = round(time.monotonic() - started, 3)
+            self.say(f"{name:<10} {step.seconds:7.2f} s  failed")
+            raise
+        step.seconds = round(time.monotonic() - started, 3)
+        self.say(f"{name:<10} {step.seconds:7.2f} s  {'changed' if step.changed else 'nothing to do'}")
+
+    def undo(self, what: str, function: Callable[[], None]) -> None:
+        """Remember how the change just made is taken back."""
+        self._back.append((what, function))
+
+    def settle(self) -> None:
+        """From here on nothing is taken back any more."""
+        self._back.clear()
+
+    def take_back(self) -> list[str]:
+        """Take every remembered change back, the last one first; return what could not be."""
+        problems = []
+        while self._back:
+            what, function = self._back.pop()
+            self.say(f"taking back: {what}")
+            try:
+                function()
+            except Exception as error:
+                problems.append(f"{what}: {error}")
+        return problems

@@ -1,0 +1,169 @@
+"""The plugin that keeps listening sockets open, inside a real supervisord."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploy.unix_http import supervisor_rpc
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# Answers each connection with its pid; ends at once when told to, so that a group can become FATAL.
+SERVER = """
+import os, socket, sys
+if os.path.exists(sys.argv[1]):
+    sys.exit(1)
+listener = socket.socket(fileno=0)
+while True:
+    connection, _ = listener.accept()
+    connection.sendall(str(os.getpid()).encode())
+    connection.close()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Supervised:
+    """A supervisord with one fcgi group of two processes."""
+
+    def __init__(self, folder: Path, *, plugin: bool, startsecs: int = 0, startretries: int = 3) -> None:
+        self.port = free_port()
+        self.broken = folder / "broken"
+        self.socket = str(folder / "s.sock")
+        (folder / "server.py").write_text(SERVER)
+        section = "[rpcinterface:sockets]\nsupervisor.rpcinterface_factory=deploy.sockets:make_sockets_rpcinterface\n"
+        (folder / "supervisord.conf").write_text(
+            f"[supervisord]\nnodaemon=true\nlogfile={folder}/log\npidfile={folder}/pid\n"
+            f"[unix_http_server]\nfile={self.socket}\n"
+            "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+            f"{section + 'release_seconds=1' if plugin else ''}\n"
+            f"[fcgi-program:web]\nsocket=tcp://127.0.0.1:{self.port}\nnumprocs=2\n"
+            f"process_name=%(program_name)s-%(process_num)d\nstartsecs={startsecs}\nautorestart=true\n"
+            f"startretries={startretries}\ncommand={sys.executable} {folder}/server.py {self.broken}\n"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def rpc(self) -> Any:
+        return supervisor_rpc(self.socket)
+
+    def ask(self) -> int:
+        """The pid that answers; raises ConnectionError when nobody listens."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            return int(connection.recv(100) or 0)
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+def eventually(claim: Callable[[], bool], *, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if claim():
+                return True
+        except OSError:
+            pass
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
+    started: list[Supervised] = []
+
+    def _start(**options: Any) -> Supervised:
+        started.append(Supervised(tmp_path, **options))
+        assert eventually(lambda: started[-1].ask() > 0), (tmp_path / "log").read_text()
+        return started[-1]
+
+    yield _start
+    for supervised in started:
+        supervised.end()
+
+
+def test_a_connection_made_while_the_whole_group_restarts_is_answered(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True)
+    rpc = web.rpc()
+    for _ in range(3):
+        before = web.ask()
+        rpc.supervisor.stopProcessGroup("web")
+        waiting = socket.create_connection(("127.0.0.1", web.port), timeout=10)
+        rpc.supervisor.startProcessGroup("web")
+        assert int(waiting.recv(100)) not in (0, before)
+        waiting.close()
+
+
+def test_without_the_plugin_the_port_closes_when_the_group_stops(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=False)
+    web.rpc().supervisor.stopProcessGroup("web")
+    with pytest.raises(ConnectionRefusedError):
+        web.ask()
+
+
+def test_a_group_that_stays_stopped_gives_its_port_up(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True)
+    web.rpc().supervisor.stopProcessGroup("web")
+
+    def refused() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", web.port), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    assert web.rpc().sockets.held() == ["web"]
+    assert eventually(refused)
+    assert web.rpc().sockets.held() == []
+    web.rpc().supervisor.startProcessGroup("web")
+    assert eventually(lambda: web.ask() > 0)
+    assert web.rpc().sockets.held() == ["web"]
+
+
+def test_a_group_that_is_fatal_gives_its_port_up(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True, startsecs=1, startretries=0)
+    assert eventually(lambda: all(row["statename"] == "RUNNING" for row in web.rpc().supervisor.getAllProcessInfo()))
+    web.broken.touch()
+    rpc = web.rpc()
+    for row in rpc.supervisor.getAllProcessInfo():
+        os.kill(row["pid"], signal.SIGKILL)
+    assert eventually(lambda: web.rpc().sockets.held() == [])
+
+
+def test_a_group_that_dies_at_every_start_gives_its_port_up(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True, startsecs=1, startretries=1000)
+    web.broken.touch()
+    for row in web.rpc().supervisor.getAllProcessInfo():
+        os.kill(row["pid"], signal.SIGKILL)
+    assert eventually(lambda: web.rpc().sockets.held() == [])
+    web.broken.unlink()
+    assert eventually(lambda: web.rpc().sockets.held() == ["web"])
+
+
+def test_a_removed_group_gives_its_port_up_at_once(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True)
+    rpc = web.rpc()
+    rpc.supervisor.stopProcessGroup("web")
+    rpc.supervisor.removeProcessGroup("web")
+    with pytest.raises(ConnectionRefusedError):
+        web.ask()
+    rpc.supervisor.addProcessGroup("web")
+    assert eventually(lambda: web.ask() > 0)

@@ -1,0 +1,130 @@
+"""Loading deploy/stack.yml: merging, and refusing what does not fit by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploy import stack as stack_module
+from deploy.rules import leaves
+from deploy.stack import HERE, PROFILES, StackError, env_file_layer, load, load_with_origin, profile_layers, set_layer
+
+
+def problems_of(*assignments: str, profile: str = "host") -> list[str]:
+    with pytest.raises(StackError) as refused:
+        load(profile, layers=[set_layer(assignments)])
+    return refused.value.problems
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_loads(profile: str) -> None:
+    assert load(profile)["profile"] == profile
+
+
+@pytest.mark.parametrize(
+    ("assignment", "named"),
+    [
+        ("nginx.htp_port=1", "nginx.htp_port (--set) is no key of deploy/stack.yml; did you mean nginx.http_port?"),
+        ("nginks.http_port=1", "nginks (--set) is no key of deploy/stack.yml; did you mean nginx?"),
+        ("api.ports=8001", "api.ports (--set) is 8001: it must be a list of numbers"),
+        ("api.ports=[a]", "api.ports (--set) is ['a']: it must be a list of numbers"),
+        ("api.ports=[]", "api.ports is empty"),
+        ("api.instances=yes", "api.instances (--set) is True: it must be something other than true or false"),
+        ("api.debug=1", "api.debug (--set) is 1: it must be true or false"),
+        ("nginx.server_name=7", "nginx.server_name (--set) is 7: it must be a string"),
+        ("app.settings=x", "app.settings (--set) is 'x': it must be a mapping of plain values"),
+        ("nginx.http_port=99999", "nginx.http_port is 99999: a port lies between 1 and 65535"),
+        ("nginx.http_port=0", "nginx.http_port is 0: it must be above 0"),
+        ("api.ports=[8001, 80]", "nginx.http_port and api.ports are both 80"),
+        ("api.ports=[3306]", "database.port and api.ports are both 3306"),
+        ("timeouts.graceful=25", "timeouts.graceful (25) must be less than timeouts.stopwait (25)"),
+        ("timeouts.systemd_stop=75", "timeouts.stopwait times 3 groups (75) must be less than timeouts.systemd_stop"),
+        ("timeouts.upstream_keepalive=20", "timeouts.upstream_keepalive (20) must be less than timeouts.graceful (20)"),
+        ("timeouts.keepalive=3", "timeouts.upstream_keepalive (4) must be less than timeouts.keepalive (3)"),
+        ("timeouts.request=1.5", "timeouts.request is 1.5: it must be a whole number"),
+        ("timeouts.request=-1", "timeouts.request is -1: it must be above 0"),
+        ("api.worker_class=eventlet", "api.worker_class is 'eventlet': it must be one of gevent, gthread, sync"),
+        ("api.bind=0.0.0.0", "api.bind is 0.0.0.0: clients come through nginx"),
+        ("api.bind=here", "api.bind is 'here': it must be a loopback address"),
+        ("nginx.allow=[10.0.0.0/33]", "nginx.allow holds '10.0.0.0/33'"),
+        ("nginx.certificate=/etc/x.pem", "nginx.certificate and nginx.certificate_key go together"),
+        ("nginx.server_name=a;b", "nginx.server_name holds 'a;b'"),
+        ("stack.name=Up_Per", "stack.name is 'Up_Per'"),
+        ("app.module=a-b", "app.module is 'a-b'"),
+        ("paths.data=data", "paths.data is 'data': it must be absolute"),
+        ("paths.data=/a b", "paths.data is '/a b': supervisor and nginx take no blanks"),
+        (f"paths.run=/{'x' * 100}", "too deep for a unix socket"),
+        ("database.pool_size=100", "database.max_connections (200) is less than the 525 connections"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_its_keys_name(assignment: str, named: str) -> None:
+    assert any(named in problem for problem in problems_of(assignment)), problems_of(assignment)
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    assert len(problems_of("nginx.htp_port=1", "api.prots=[1]", "nginx.user=5")) == 3
+
+
+@pytest.mark.parametrize("line", ["http_port=1", "nginx.http_port", "nginx..x=1", "=1"])
+def test_an_assignment_of_another_form_is_refused_with_the_line(line: str) -> None:
+    with pytest.raises(StackError, match="is not of the form section.key=value"):
+        set_layer([line])
+
+
+def test_a_renamed_key_is_refused_by_naming_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stack_module.RENAMED, "nginx.port", "nginx.http_port")
+    assert problems_of("nginx.port=81") == ["nginx.port (--set) is now called nginx.http_port"]
+
+
+def test_later_layers_win_and_their_origin_is_known() -> None:
+    layers = [set_layer(["nginx.http_port=81"], source=".env"), set_layer(["nginx.http_port=82"])]
+    merged, origin = load_with_origin("local", layers=layers)
+    assert merged["nginx"]["http_port"] == 82
+    assert origin["nginx.http_port"] == "--set"
+    assert origin["nginx.listen"] == "deploy/profiles/local.yml"
+    assert origin["nginx.gzip"] == "deploy/stack.yml"
+
+
+def test_a_dot_env_file_overrides_and_its_comments_do_not_count(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# a comment\n\nnginx.http_port=9090\nsync.allow_private=true\n")
+    stack = load("local", layers=[env_file_layer(file)])
+    assert (stack["nginx"]["http_port"], stack["sync"]["allow_private"]) == (9090, True)
+
+
+def test_an_app_of_ones_own_gets_its_settings() -> None:
+    from deploy.derive import settings
+
+    stack = load("host", layers=[set_layer(["app.settings.mail_from=a@b.example"])])
+    assert settings(stack)["APP_MAIL_FROM"] == "a@b.example"
+
+
+def test_pools_are_counted_over_the_whole_fleet() -> None:
+    assert "3 app host(s)" in "\n".join(problems_of("fleet.app=[198.51.100.1, 198.51.100.2, 198.51.100.3]"))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_repeats_no_value_of_what_it_builds_on(profile: str) -> None:
+    layers = profile_layers(profile)
+    below = dict(leaves(stack_module.read_yaml(HERE / "stack.yml")))
+    for layer in layers[:-1]:
+        below.update(leaves(layer.values))
+    repeated = [key for key, value in leaves(layers[-1].values) if below.get(key) == value]
+    assert repeated == []
+
+
+def test_no_key_hides_behind_a_method_of_dict() -> None:
+    """In Jinja `stack.x.items` is the method, whatever the key holds."""
+
+    def keys(values: Any) -> set[str]:
+        inner = values.values() if isinstance(values, dict) else []
+        return set(values if isinstance(values, dict) else []).union(*(keys(value) for value in inner))
+
+    assert not keys(load("host")) & set(dir(dict))
+
+
+def test_the_loaded_stack_of_another_name_says_nothing_of_the_first() -> None:
+    stack = load("host", layers=[set_layer(["stack.name=parcel-desk", "app.module=desk", "app.wsgi=desk:app"])])
+    found = {key: value for key, value in leaves(stack) if "cloudeye" in str(value) and key != "app.sync"}
+    assert found == {}
