@@ -27,6 +27,33 @@ done
 """
 
 
+_TOOLS = {
+    "systemd-nspawn": "systemd-container",
+    "mmdebstrap": "mmdebstrap",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+
+
+def can_boot_hosts() -> str | None:
+    """Why hosts cannot be made on this machine, with the cure; None when they can."""
+    if os.geteuid() != 0:
+        return "making test hosts needs root: `sudo make hosts`"
+    missing = sorted({package for tool, package in _TOOLS.items() if shutil.which(tool) is None})
+    if missing:
+        return f"missing tools: `apt-get install {' '.join(missing)}`"
+    groups = cgroup.hierarchies()
+    if not groups:
+        return "no cgroup v2 is mounted: `mount -t cgroup2 none /sys/fs/cgroup/unified`"
+    if not all(os.access(point, os.W_OK) and os.statvfs(point).f_flag & os.ST_RDONLY == 0 for point in groups):
+        return f"control groups are read-only here ({groups[0]}): a container without its own cannot boot hosts"
+    if not (groups[0] / "cgroup.procs").exists():
+        return f"{groups[0]} is no cgroup v2 hierarchy"
+    return None
+
+
 @dataclass(frozen=True)
 class Host:
     """A throwaway host of a set. Everything else about it follows from these values."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.hosts import cgroup, inventory, network, rootfs
-from tests.hosts.machine import Host
+from tests.hosts.machine import Host, can_boot_hosts
 from tests.hosts.settings import (
     CGROUP,
     CHECKOUT,
@@ -33,14 +33,6 @@ LAYOUTS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _SET_NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
 _HOST_NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
-_TOOLS = {
-    "systemd-nspawn": "systemd-container",
-    "mmdebstrap": "mmdebstrap",
-    "nft": "nftables",
-    "ip": "iproute2",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-}
 
 
 @dataclass(frozen=True)
@@ -63,23 +55,6 @@ class HostSet:
     def inventory(self) -> Path:
         """The folder for `ansible-playbook -i`."""
         return inventory_folder(self.name)
-
-
-def can_boot_hosts() -> str | None:
-    """Why hosts cannot be made on this machine, with the cure; None when they can."""
-    if os.geteuid() != 0:
-        return "making test hosts needs root: `sudo make hosts`"
-    missing = sorted({package for tool, package in _TOOLS.items() if shutil.which(tool) is None})
-    if missing:
-        return f"missing tools: `apt-get install {' '.join(missing)}`"
-    groups = cgroup.hierarchies()
-    if not groups:
-        return "no cgroup v2 is mounted: `mount -t cgroup2 none /sys/fs/cgroup/unified`"
-    if not all(os.access(point, os.W_OK) and os.statvfs(point).f_flag & os.ST_RDONLY == 0 for point in groups):
-        return f"control groups are read-only here ({groups[0]}): a container without its own cannot boot hosts"
-    if not (groups[0] / "cgroup.procs").exists():
-        return f"{groups[0]} is no cgroup v2 hierarchy"
-    return None
 
 
 def up(

@@ -1,0 +1,47 @@
+"""Hosts for tests: made once for a session, removed at its end, whichever end that is."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hosts import machines
+from tests.hosts.machine import Host, can_boot_hosts
+from tests.hosts.machines import HostSet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _this_machine_boots_hosts() -> None:
+    """Skip where no host can be booted; in CI that is a failure, or nobody would notice what is not tried."""
+    reason = can_boot_hosts()
+    if reason and os.environ.get("CI"):
+        pytest.fail(f"this machine cannot boot hosts: {reason}", pytrace=False)
+    if reason:
+        pytest.skip(f"this machine cannot boot hosts: {reason}")
+
+
+def _made(set_name: str, layout: str, shape: str, cache: bool = False) -> Iterator[HostSet]:
+    machines.down(set_name)  # of a run that was not ended, or not yet
+    made = machines.up(set_name, layout, shape, cache=cache, owner=os.getpid())
+    try:
+        yield made
+    finally:
+        machines.down(set_name)
+
+
+@pytest.fixture(scope="session")
+def one_set(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+    """A set with a single bare Debian host in all groups, and its inventory."""
+    yield from _made("tone", "one", "debian12")
+
+
+@pytest.fixture(scope="session")
+def one_host(one_set: HostSet) -> Host:
+    """A bare Debian host in all groups."""
+    return one_set.hosts[0]
+
+
+@pytest.fixture(scope="session")
+def four_hosts(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+    """Bare Debian hosts lb, app1, app2 and db (which is the cache too): `four_hosts["app1"]`."""
+    yield from _made("tfour", "four", "debian12", cache=True)
