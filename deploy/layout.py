@@ -79,12 +79,12 @@ class Host:
         """What a pointer to a release holds: a path relative to the pointer's folder."""
         return Path(os.path.relpath(self.releases / release, pointer.parent))
 
-    def run(self, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a command as the account, in the root folder, and capture what it says."""
+    def run(self, arguments: Sequence[str], release: Path) -> subprocess.CompletedProcess[str]:
+        """Run a command as the account, in a release's environment, and capture what it says."""
         return subprocess.run(
             arguments,
-            env=dict(environment),
-            cwd=self.root,
+            env=command_environment(release),
+            cwd=release / "src",  # as the launcher does: Python puts the folder on sys.path
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

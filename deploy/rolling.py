@@ -46,8 +46,11 @@ class Roll:
         A supervisord that does not run is started with every process on this release, as on a bare host.
         """
         plugin = sections.install_plugin(self._stack, self._release.root)
+        answers = self._supervisor.answers()
+        if not answers:
+            self._run.undo("supervisor's groups", self._reload_all)
         written = self._sections.install(self._run, self._supervisor)
-        if not self._supervisor.answers():
+        if not answers:
             for process in instances.with_pointer(self._stack):
                 self._point(process)
             self._run.say("starting supervisord")
@@ -125,14 +128,12 @@ class Roll:
     def groups(self) -> bool:
         """Load the sections that changed and drop those that went; return whether there were any."""
         for group in self._changed:
+            self._run.say(f"{group}: its section changed")
+            self._run.undo(f"the old section of {group}", partial(self._reload, group))
             for process in instances.with_pointer(self._stack):
                 if process["group"] == group:
                     self._point(process)
-            self._run.say(f"{group}: its section changed")
-            self._run.undo(f"the old section of {group}", partial(self._reload, group))
-            sections.replace_group(
-                self._run, self._host, self._stack, self._supervisor, self._site, group, self._release.name
-            )
+            sections.replace_group(self._run, self._release, self._supervisor, self._site, group)
         for group in self._removed:
             self._run.say(f"{group}: gone")
             self._run.undo(f"the group {group}", partial(self._reload, group))
@@ -140,10 +141,24 @@ class Roll:
         return bool(self._changed or self._removed)
 
     def _reload(self, group: str) -> None:
-        """Take a group back to what supervisor's files said before; those are put back first."""
-        if group in {str(row["group"]) for row in self._supervisor.table().values()}:
+        """Take a group back to what supervisor's files said before."""
+        self._sections.put_back()
+        self._supervisor.changes()
+        if group in self._loaded():
             self._supervisor.remove(group)
         self._supervisor.add(group)
+
+    def _reload_all(self) -> None:
+        """Take a supervisord that this run has started back to what its files said before."""
+        if not self._supervisor.answers():
+            return
+        for group in self._loaded():
+            self._supervisor.remove(group)
+        for group in self._supervisor.changes()[0]:
+            self._supervisor.add(group)
+
+    def _loaded(self) -> list[str]:
+        return sorted({str(row["group"]) for row in self._supervisor.table().values()})
 
     def drop_pointers(self) -> bool:
         """Take away the pointers of processes that the stack no longer has; return whether there were any."""

@@ -15,10 +15,10 @@ from typing import Any
 
 from deploy import instances
 from deploy.instances import Supervisor
-from deploy.layout import Host
 from deploy.render import write_file
 from deploy.site import Site
 from deploy.steps import ReleaseError, Run
+from deploy.tree import Release
 
 DRAIN = 1.0  # seconds for nginx's old workers to see that they are to end
 
@@ -28,6 +28,7 @@ class Sections:
 
     def __init__(self, stack: Mapping[str, Any], rendered: Path) -> None:
         self._folder = Path(stack["supervisor"]["programs"])
+        self._before: dict[str, str] | None = None
         self.wanted = {path.name: path.read_text("utf-8") for path in sorted((rendered / "supervisor").glob("*.conf"))}
 
     def present(self) -> dict[str, str]:
@@ -39,16 +40,22 @@ class Sections:
         before = self.present()
         if before == self.wanted:
             return False
+        self._before = before
         self._folder.mkdir(parents=True, exist_ok=True)
 
         def back() -> None:
-            self._replace(before)
+            self.put_back()
             if supervisor.answers():
                 supervisor.changes()
 
         run.undo("supervisor's sections", back)
         self._replace(self.wanted)
         return True
+
+    def put_back(self) -> None:
+        """Write the files as they were before `install`."""
+        if self._before is not None:
+            self._replace(self._before)
 
     def _replace(self, files: Mapping[str, str]) -> None:
         for name, text in files.items():
@@ -90,20 +97,13 @@ def start_supervisord(stack: Mapping[str, Any], supervisor: Supervisor) -> None:
     raise ReleaseError(f"{unit} does not start; see `journalctl -u {unit}`", log=result.stderr.splitlines()[-20:])
 
 
-def replace_group(
-    run: Run,
-    host: Host,
-    stack: Mapping[str, Any],
-    supervisor: Supervisor,
-    site: Site,
-    group: str,
-    release: str,
-) -> None:
+def replace_group(run: Run, release: Release, supervisor: Supervisor, site: Site, group: str) -> None:
     """Load a group's changed section: leave its port out of nginx, stop it, load it, gate each of its processes."""
+    stack = release.stack
     members = [process for process in instances.with_pointer(stack) if process["group"] == group]
     port = next((process["port"] for process in members if process["kind"] == "api"), None)
-    drained = port is not None and len(stack["api"]["ports"]) > 1 and site.text() is not None
     served = site.text()
+    drained = port is not None and len(stack["api"]["ports"]) > 1 and served is not None
     if drained and port is not None:
         run.say(f"{group}: nginx leaves port {port} out")
         site.install(site.without(port))
@@ -112,8 +112,7 @@ def replace_group(
         supervisor.remove(group)
         supervisor.add(group)
         for process in members:
-            run.say(f"{process['name']}: waiting for it")
-            instances.gate(stack, process, release)
+            instances.gate(stack, process, release.name)
     finally:
         if drained:
             site.install(served)

@@ -5,9 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did; `release` is what is current now, `previous` what was before it."""
+
+    changed: bool = False
+    release: str = ""
+    previous: str = ""
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
 
 class ReleaseError(Exception):
@@ -19,6 +30,7 @@ class ReleaseError(Exception):
         self.instance = instance
         self.log = list(log)
         self.step = ""
+        self.outcome = Outcome()
 
 
 class Interrupted(ReleaseError):
@@ -40,12 +52,16 @@ class Run:
     def __init__(self, say: Say) -> None:
         self.say = say
         self.steps: list[Step] = []
-        self._back: list[tuple[str, Callable[[], None]]] = []
+        self._back: list[tuple[str, Callable[[], object]]] = []
 
     @property
     def changed(self) -> bool:
         """Whether any step changed anything."""
         return any(step.changed for step in self.steps)
+
+    def outcome(self, release: str, previous: str) -> Outcome:
+        """What has been done so far."""
+        return Outcome(self.changed, release, previous, [asdict(step) for step in self.steps])
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -55,15 +71,18 @@ class Run:
         self.steps.append(step)
         try:
             yield step
-        except ReleaseError as error:
-            error.step = error.step or name
+        except Exception as error:
             step.seconds = round(time.monotonic() - started, 3)
             self.say(f"{name:<10} {step.seconds:7.2f} s  failed")
-            raise
+            if not isinstance(error, ReleaseError):
+                # Whatever it was, what was done before it is taken back.
+                error = ReleaseError(f"{type(error).__name__}: {error}")
+            error.step = error.step or name
+            raise error from error.__cause__
         step.seconds = round(time.monotonic() - started, 3)
         self.say(f"{name:<10} {step.seconds:7.2f} s  {'changed' if step.changed else 'nothing to do'}")
 
-    def undo(self, what: str, function: Callable[[], None]) -> None:
+    def undo(self, what: str, function: Callable[[], object]) -> None:
         """Remember how the change just made is taken back."""
         self._back.append((what, function))
 

@@ -26,7 +26,7 @@ from deploy.manifest import Manifest
 from deploy.render import render, write_file
 from deploy.steps import ReleaseError
 
-Load = Callable[[Mapping[str, str]], dict[str, Any]]
+Load = Callable[[Mapping[str, str] | None], dict[str, Any]]
 
 STACK = "stack.json"  # the merged values that a release was rendered from; root's alone
 FILES = "files.json"  # the sha256 of each rendered file
@@ -152,7 +152,7 @@ def _copy(source: Path, staging: Path, planned: Plan) -> None:
     write_file(staging / "rendered" / FILES, json.dumps(record, indent=1) + "\n")
     (staging / "venv").symlink_to(Path("..", "..", "venvs", planned.venv))
     for folder, _, _ in os.walk(staging):
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # noqa: S103 - everybody may read a release, nobody may write it
 
 
 def damaged(release: Path, expected: Manifest) -> list[str]:
@@ -231,9 +231,10 @@ def compile_bytecode(tree: Path, final: Path, python: str) -> None:
 
 def restore_labels(path: Path) -> None:
     """Give a tree the SELinux labels of its place, where SELinux is enabled (selinuxenabled(8), restorecon(8))."""
-    if shutil.which("selinuxenabled") and shutil.which("restorecon"):
-        if subprocess.run(["selinuxenabled"], check=False).returncode == 0:
-            subprocess.run(["restorecon", "-R", str(path)], check=True, capture_output=True)
+    if not shutil.which("selinuxenabled") or not shutil.which("restorecon"):
+        return
+    if subprocess.run(["selinuxenabled"], check=False).returncode == 0:
+        subprocess.run(["restorecon", "-R", str(path)], check=True, capture_output=True)
 
 
 def _sync_folder(path: Path) -> None:

@@ -40,7 +40,7 @@ class Recipe:
 
 def interpreter(stack: Mapping[str, Any]) -> str:
     """The Python that venvs are made with: the stack's, or the one below the venv that the engine runs in."""
-    return str(stack["python"]["interpreter"] or os.path.realpath(sys._base_executable))
+    return str(stack["python"]["interpreter"] or os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
 
 
 def recipe(stack: Mapping[str, Any], tree: Path) -> Recipe:

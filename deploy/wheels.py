@@ -48,9 +48,9 @@ def build(requirements: Path, tools: Path, output: Path, *, python: str, environ
         pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "--disable-pip-version-check"]
         _run([*pip, "install", "--require-hashes", "--no-deps", "--requirement", str(tools)], environment)
         made = Path(folder, "made")
+        options = ("--require-hashes", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--no-cache-dir")
         _run(
-            [*pip, "wheel", "--require-hashes", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
-            + ["--no-cache-dir", "--wheel-dir", str(made), "--requirement", str(requirements)],
+            [*pip, "wheel", *options, "--wheel-dir", str(made), "--requirement", str(requirements)],
             {**environment, "PATH": f"{venv}/bin:{environment.get('PATH', os.defpath)}"},
         )
         for wheel in made.glob("*.whl"):

@@ -1,0 +1,272 @@
+"""Releases on a host: the order of the steps, what is taken back when one fails, and the record.
+
+The engine of the incoming release runs the release. Everything before the roll leaves the running stack
+untouched; a failure in the roll puts back every process, file and pointer that was moved. Each step does only what
+is missing, so that releasing what is current already changes nothing, and mends what somebody has changed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from deploy import manifest, preflight, tree, venvs
+from deploy.layout import Host, actor, lock, now
+from deploy.local import link
+from deploy.rolling import Roll, restart_all
+from deploy.steps import Interrupted, Outcome, ReleaseError, Run, Say
+from deploy.tree import Load, Release
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a release is made: wheels for what needs a compiler, whether to migrate, how long to wait for the lock."""
+
+    wheels: Path | None = None
+    migrate: bool = True
+    wait: float = 0.0
+
+
+def release(host: Host, source: Path, load: Load, options: Options, say: Say) -> Outcome:
+    """Bring a host to the release in an unpacked archive.
+
+    Args:
+        host: where.
+        source: the unpacked archive.
+        load: loads the host's stack for a release.
+        options: how.
+        say: takes one line of progress.
+
+    Returns:
+        What was done; `changed` is False when everything was as it should be already.
+
+    Raises:
+        ReleaseError: after everything that was moved has been put back.
+    """
+    with _attempt(host, "release", source.name, options.wait, say) as run:
+        with run.step("verify"):
+            try:
+                archive = manifest.verify(source)
+            except manifest.ManifestError as error:
+                raise ReleaseError(str(error)) from error
+        with run.step("preflight"):
+            stack = load({"id": archive.id, "root": str(host.current)})
+            recipe = venvs.recipe(stack, source)
+            preflight.check(host, stack, source, new_venv=not venvs.is_complete(host, recipe.name))
+        with run.step("unpack") as step:
+            planned = tree.plan(host, archive, load, recipe.name)
+            step.changed = tree.unpack(host, source, planned, recipe.python)
+            mended = planned.exists and step.changed
+        with run.step("venv") as step:
+            step.changed = venvs.build(host, recipe, stack, options.wheels)
+        incoming = tree.open_release(host, planned.name)
+        before = host.pointed(host.current)
+        _bring(run, host, incoming, migrate=options.migrate, force=mended)
+        with run.step("prune") as step:
+            step.changed = prune(host, stack["releases"]["keep"], source)
+    return run.outcome(incoming.name, before)
+
+
+def rollback(host: Host, name: str, options: Options, say: Say) -> Outcome:
+    """Bring a host back to a release that lies on it; migrations are never undone.
+
+    Args:
+        host: where.
+        name: its id; the release before the current one when empty.
+        options: how; `migrate` and `wheels` do not count.
+        say: takes one line of progress.
+
+    Raises:
+        ReleaseError: when there is no such release, or as `release` does.
+    """
+    with _attempt(host, "rollback", name or "the previous release", options.wait, say) as run:
+        with run.step("verify"):
+            wanted = name or host.pointed(host.previous)
+            if not wanted:
+                raise ReleaseError(f"there is no previous release; {host.releases} holds {', '.join(tree.names(host))}")
+            target = tree.open_release(host, wanted)
+            if not venvs.is_complete(host, tree.venv_of(target.root)):
+                raise ReleaseError(f"the venv of release {wanted} is gone; release that commit again")
+        before = host.pointed(host.current)
+        _bring(run, host, target, migrate=False, force=False)
+    return run.outcome(target.name, before)
+
+
+def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Options, say: Say) -> Outcome:
+    """Restart the processes one at a time, each through its gate, on the releases they serve.
+
+    Raises:
+        ReleaseError: naming the process that did not come back; those after it are left alone.
+    """
+    with _attempt(host, "restart", " ".join(names) or "all", options.wait, say) as run:
+        restart_all(run, stack, host, names)
+    current = host.pointed(host.current)
+    return run.outcome(current, current)
+
+
+def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool) -> None:
+    """The steps that every way to a release has in common."""
+    roll = Roll(run, host, target)
+    before = host.pointed(host.current)
+    if force or not roll.is_settled():
+        with run.step("check"):
+            flask(host, target, "check")
+        if migrate:
+            with run.step("migrate") as step:
+                step.changed = _migrate(host, target, run.say)
+    with run.step("supervisor") as step:
+        step.changed = roll.prepare()
+    with run.step("roll") as step:
+        step.changed = roll.roll("api", force=force)
+    with run.step("sync") as step:
+        step.changed = roll.roll("sync", force=force)
+    with run.step("nginx") as step:
+        step.changed = roll.site()
+    with run.step("groups") as step:
+        step.changed = roll.groups()
+    with run.step("current") as step:
+        if before != target.name:
+            if before:
+                link(host.previous, host.target(host.previous, before))
+            link(host.current, host.target(host.current, target.name))
+            step.changed = True
+        run.settle()
+        step.changed |= roll.drop_pointers()
+
+
+def flask(host: Host, target: Release, *arguments: str) -> str:
+    """Run a `flask` command of a release as the account; return all it said.
+
+    Raises:
+        ReleaseError: with the end of its output.
+    """
+    application = target.stack["app"]["wsgi"].partition(":")[0]
+    python = str(target.root / "venv" / "bin" / "python")
+    result = host.run([python, "-m", "flask", "--app", application, *arguments], target.root)
+    if result.returncode:
+        said = (result.stdout + result.stderr).splitlines()
+        raise ReleaseError(f"`flask {' '.join(arguments[:2])}` of release {target.name} failed", log=said[-20:])
+    return result.stdout + result.stderr
+
+
+def _migrate(host: Host, target: Release, say: Say) -> bool:
+    changed = "Running upgrade" in flask(host, target, "db", "upgrade")
+    password = Path(target.stack["paths"]["secrets"], "admin_password")
+    if password.exists():
+        email = target.stack["app"]["admin_email"]
+        said = flask(host, target, "create-admin", "--email", email, "--password-file", str(password)).strip()
+        say(said.splitlines()[-1] if said else f"admin {email}")
+    return changed
+
+
+def prune(host: Host, keep: int, source: Path) -> bool:
+    """Remove what is no longer needed; return whether anything was.
+
+    Kept are the `keep` newest releases, the current and the previous one, each that a process is pointed at, the
+    venvs of all of these, and the archive just released.
+    """
+    needed = {host.pointed(host.current), host.pointed(host.previous)}
+    needed |= {host.pointed(path) for path in host.instances.iterdir() if path.is_symlink()}
+    by_age = sorted(tree.names(host), key=lambda name: (host.releases / name).stat().st_mtime, reverse=True)
+    kept = [name for number, name in enumerate(by_age) if number < keep or name in needed]
+    venvs_in_use = {tree.venv_of(host.releases / name) for name in kept}
+    extra = [path for path in host.releases.iterdir() if path.name not in kept]
+    extra += [path for path in host.venvs.iterdir() if path.name not in venvs_in_use]
+    if host.incoming.is_dir() and source.parent == host.incoming:
+        extra += [path for path in host.incoming.iterdir() if path.name != source.name]
+    for path in extra:
+        # A folder half removed must not look like a whole one.
+        doomed = path if path.name.startswith(".") else path.with_name(f".{path.name}.old")
+        if doomed != path:
+            os.rename(path, doomed)
+        shutil.rmtree(doomed) if doomed.is_dir() else doomed.unlink()
+    return bool(extra)
+
+
+def listed(host: Host) -> list[dict[str, Any]]:
+    """The releases on a host, the oldest first, with which is current and which processes each serves."""
+    rows = []
+    for name in tree.names(host):
+        found = manifest.read(host.releases / name)
+        pointers = host.instances.iterdir() if host.instances.is_dir() else iter(())
+        rows.append(
+            {
+                "id": name,
+                "version": found.version,
+                "commit": found.commit,
+                "built_from": found.built_from,
+                "current": host.pointed(host.current) == name,
+                "previous": host.pointed(host.previous) == name,
+                "processes": sorted(path.name for path in pointers if host.pointed(path) == name),
+            }
+        )
+    return rows
+
+
+@contextmanager
+def _attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterator[Run]:
+    """Hold the lock, take everything back on a failure, and record the end."""
+    run = Run(say)
+    before = host.pointed(host.current)
+    os.umask(0o022)  # everybody may read a release, only its owner may write
+    with lock(host, f"{action} {what}", wait=wait), _signals_raise():
+        entry = {"time": now(), "action": action, "what": what, "actor": actor(), "host": socket.gethostname()}
+        try:
+            yield run
+        except ReleaseError as error:
+            _ignore_signals()
+            problems = run.take_back()
+            if problems:
+                error.message += "\nCould not be taken back: " + "; ".join(problems)
+            error.outcome = run.outcome(host.pointed(host.current), before)
+            entry.update(outcome="failed", step=error.step, instance=error.instance, message=error.message)
+            _record(host, run, entry, before)
+            raise
+        if run.changed:
+            entry.update(outcome="done")
+            _record(host, run, entry, before)
+
+
+def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> None:
+    line: dict[str, Any] = {
+        **entry,
+        "previous": before,
+        "current": host.pointed(host.current),
+        "steps": [asdict(step) for step in run.steps],
+    }
+    descriptor = os.open(host.record, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """While inside, a signal that asks us to end is a failure, so that it is taken back like one."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(f"{signal.Signals(number).name} ended it")
+
+    handlers: dict[signal.Signals, Any] = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
