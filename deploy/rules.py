@@ -13,7 +13,7 @@ CHOICES = {
     "stack.environment": ("production", "staging", "local", "test"),
     "api.worker_class": ("gevent", "gthread", "sync"),
     "api.loglevel": ("debug", "info", "warning", "error"),
-    "nginx.http2": ("listen", "directive", "off"),
+    "nginx.http2": ("listen", "directive", "none"),
     "nginx.started_by": ("systemd", "supervisor"),
     "database.engine": ("mysql", "sqlite"),
 }

@@ -175,10 +175,8 @@ def _type_problem(value: Any, example: Any) -> str:
     """What the value must be when it is not of the example's type; empty when it is."""
     if isinstance(example, bool):
         return "" if isinstance(value, bool) else "true or false"
-    if isinstance(value, bool):
-        return "something other than true or false"
     if isinstance(example, int | float):
-        return "" if isinstance(value, int | float) else "a number"
+        return "" if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
     if isinstance(example, list):
         kind: type = type(example[0]) if example else str
         good = isinstance(value, list) and all(type(item) is kind for item in value)
@@ -186,7 +184,7 @@ def _type_problem(value: Any, example: Any) -> str:
     if isinstance(example, dict):
         scalars = isinstance(value, dict) and not any(isinstance(v, dict | list) for v in value.values())
         return "" if scalars else "a mapping of plain values"
-    return "" if isinstance(value, str) else "a string"
+    return "" if isinstance(value, str) else "a string, in quotes where YAML reads it as something else"
 
 
 def _expand(value: Any, names: Mapping[str, str]) -> Any:

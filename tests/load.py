@@ -69,7 +69,8 @@ class Load:
         pause: float = 0.0,
     ) -> None:
         parts = urlsplit(url)
-        assert parts.hostname and (parts.hostname.startswith(("127.", "198.18.0.")) or parts.hostname == "localhost")
+        assert parts.hostname is not None
+        assert parts.hostname.startswith(("127.", "198.18.0.")), "only loopback and this machine's test hosts"
         self._host, self._port = parts.hostname, parts.port or 80
         self._calls = calls if callable(calls) else lambda client, number: calls[(client + number) % len(calls)]
         self._keep_alive = keep_alive

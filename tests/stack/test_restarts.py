@@ -32,7 +32,7 @@ def site_posts(token: str, prefix: str) -> tuple[Callable[[int, int], Call], set
 
 
 def all_site_names(stack: LocalStack, token: str, prefix: str) -> list[str]:
-    names, path = [], "/api/v1/sites?page_size=100"
+    names, path = [], "/api/v1/sites?per_page=100"
     while path:
         _, body, _ = stack.ask("GET", path, token=token)
         names += [site["name"] for site in body["data"]["sites"] if site["name"].startswith(prefix)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from deploy.unix_http import supervisor_rpc
 
 ROOT = Path(__file__).resolve().parents[3]

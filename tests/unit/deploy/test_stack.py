@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from deploy import stack as stack_module
 from deploy.rules import leaves
 from deploy.stack import HERE, PROFILES, StackError, env_file_layer, load, load_with_origin, profile_layers, set_layer
@@ -30,7 +31,7 @@ def test_every_profile_loads(profile: str) -> None:
         ("api.ports=8001", "api.ports (--set) is 8001: it must be a list of numbers"),
         ("api.ports=[a]", "api.ports (--set) is ['a']: it must be a list of numbers"),
         ("api.ports=[]", "api.ports is empty"),
-        ("api.instances=yes", "api.instances (--set) is True: it must be something other than true or false"),
+        ("api.instances=yes", "api.instances (--set) is True: it must be a number"),
         ("api.debug=1", "api.debug (--set) is 1: it must be true or false"),
         ("nginx.server_name=7", "nginx.server_name (--set) is 7: it must be a string"),
         ("app.settings=x", "app.settings (--set) is 'x': it must be a mapping of plain values"),
@@ -68,7 +69,7 @@ def test_every_problem_is_reported_at_once() -> None:
 
 @pytest.mark.parametrize("line", ["http_port=1", "nginx.http_port", "nginx..x=1", "=1"])
 def test_an_assignment_of_another_form_is_refused_with_the_line(line: str) -> None:
-    with pytest.raises(StackError, match="is not of the form section.key=value"):
+    with pytest.raises(StackError, match="is not of the form"):
         set_layer([line])
 
 
