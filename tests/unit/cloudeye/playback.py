@@ -203,7 +203,7 @@ class NameServer:
         elif not any(other == name for other, _ in self.answers):
             response.set_rcode(dns.rcode.NXDOMAIN)
         gevent.sleep(self.delay)
-        return response.to_wire()
+        return response.to_wire(max_size=65535)
 
     def _on_datagram(self, wire: bytes, peer: tuple[str, int]) -> None:
         if self.forge is not None:

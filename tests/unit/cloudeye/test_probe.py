@@ -213,7 +213,7 @@ def test_it_refuses_a_site_that_resolves_to(kind: str, addresses: list[str], nam
     assert (result.state, result.code, result.address) == ("down", "refused_address", None)
 
 
-def test_it_never_connects_to_a_private_address_that_hides_behind_a_public_one(names: NameServer) -> None:
+def test_it_never_connects_to_a_private_address_that_hides_among_others(names: NameServer) -> None:
     connections: list[object] = []
     with tcp_server(connections.append) as port:
         names.answers["site.test", "A"] = [["192.0.2.1", "127.0.0.1"]]
