@@ -140,7 +140,7 @@ def test_of_sixteen_racing_creations_of_one_address_one_wins(world: World) -> No
     assert admin.gets("users?email=michael@example.org").json["data"]["paging"]["total"] == 1
 
 
-@pytest.mark.parametrize("text", ["abc", "1.5", "1e3", "1_0", "%20", "0x1", "١"])
+@pytest.mark.parametrize("text", ["abc", "1.5", "1e3", "1_0", "%20", "0x1", "\u0661"])
 def test_an_id_that_is_no_integer_is_refused(world: World, text: str) -> None:
     for resource in ("users", "sites"):
         answer = world.log_in("admin").gets(f"{resource}/{text}")
