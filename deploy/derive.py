@@ -67,8 +67,6 @@ def _processes(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
             )
     if stack["sync"]["enabled"] and stack["app"]["sync"]:
         processes.append({"group": "sync", "name": "sync", "kind": "sync"})
-    if stack["nginx"]["started_by"] == "supervisor":
-        processes.append({"group": "nginx", "name": "nginx", "kind": "nginx"})
     return processes
 
 

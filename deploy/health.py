@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import unix_http
+from deploy.nginx import Nginx
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def supervisor_states(stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def check(stack: Mapping[str, Any]) -> list[Health]:
     """Ask every process of the stack once."""
     states = supervisor_states(stack)
-    return [_check_one(stack, process, states.get(process["name"])) for process in stack["processes"]]
+    processes = [_check_one(stack, process, states.get(process["name"])) for process in stack["processes"]]
+    return [*processes, *([_nginx(stack)] if stack["nginx"]["started_by"] == "stack" else [])]
 
 
 def _check_one(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any] | None) -> Health:
@@ -52,9 +54,7 @@ def _check_one(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mappin
     uptime = max(0, int(row["now"]) - int(row["start"])) if row["pid"] else 0
     healthy, detail, release = False, str(row["spawnerr"] or row["description"]), ""
     if row["statename"] == "RUNNING":
-        healthy, detail, release = {"api": _instance, "sync": _sync, "nginx": _nginx}[process["kind"]](
-            stack, process, row
-        )
+        healthy, detail, release = {"api": _instance, "sync": _sync}[process["kind"]](stack, process, row)
     return Health(group, name, str(row["statename"]), int(row["pid"]), uptime, healthy, detail, release)
 
 
@@ -79,9 +79,13 @@ def _sync(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str
     return age < limit, f"heartbeat {age:.0f} s old", release
 
 
-def _nginx(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[bool, str, str]:
+def _nginx(stack: Mapping[str, Any]) -> Health:
+    pid = Nginx(stack).pid()
+    if pid is None:
+        return Health("nginx", "nginx", "STOPPED", 0, 0, False, "`stack up` starts it")
+    uptime = int(time.time() - Path(f"/proc/{pid}").stat().st_mtime)
     status = http_status(f"{stack['nginx']['url']}/ping")
-    return status == 200, f"/ping answers {status}", ""
+    return Health("nginx", "nginx", "RUNNING", pid, uptime, status == 200, f"/ping answers {status}")
 
 
 def http_status(url: str, *, timeout: float = 5.0) -> int:

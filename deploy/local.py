@@ -15,6 +15,7 @@ from typing import Any
 
 from deploy import health, orphans, unix_http
 from deploy.launch import process_environment
+from deploy.nginx import Nginx, NginxError
 from deploy.render import TREE, render, write, write_file
 
 Say = Callable[[str], None]
@@ -49,6 +50,7 @@ def up(stack: Mapping[str, Any], say: Say) -> bool:
         orphans.end(stack, say)
         orphans.refuse_taken_ports(stack)
     changed = prepare(stack)
+    nginx = Nginx(stack)
     if running and not changed and all(process.healthy for process in health.check(stack)):
         return False
     migrate(stack, say)
@@ -56,15 +58,20 @@ def up(stack: Mapping[str, Any], say: Say) -> bool:
         start(stack, say)
     elif changed:
         apply_changes(stack, changed, say)
+    try:
+        nginx.load()
+    except NginxError as refused:
+        raise LocalError(str(refused)) from refused
     wait_until_healthy(stack, say)
     return True
 
 
 def down(stack: Mapping[str, Any], say: Say) -> bool:
     """Stop the stack in order and wait for it; return whether it was running."""
+    served = Nginx(stack).stop()
     pid = supervisord_pid(stack)
     if pid is None:
-        return orphans.end(stack, say)
+        return orphans.end(stack, say) or served
     say(f"stopping supervisord ({pid}) and its processes")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + stack["timeouts"]["systemd_stop"]

@@ -121,10 +121,12 @@ def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool)
     before = host.pointed(host.current)
     if force or not roll.is_settled():
         with run.step("check"):
-            flask(host, target, "check")
+            python(host, target, "gunicorn", "--check-config", "-c", str(target.root / "gunicorn.conf.py"))
         if migrate:
             with run.step("migrate") as step:
                 step.changed = _migrate(host, target, run.say)
+        with run.step("database"):
+            flask(host, target, "check")
     with run.step("supervisor") as step:
         step.changed = roll.prepare()
     with run.step("roll") as step:
@@ -152,12 +154,21 @@ def flask(host: Host, target: Release, *arguments: str) -> str:
         ReleaseError: with the end of its output.
     """
     application = target.stack["app"]["wsgi"].partition(":")[0]
-    python = str(target.root / "venv" / "bin" / "python")
-    result = host.run([python, "-m", "flask", "--app", application, *arguments], target.root)
+    return python(host, target, "flask", "--app", application, *arguments)
+
+
+def python(host: Host, target: Release, module: str, *arguments: str) -> str:
+    """Run `python -m` in a release's environment as the account; return all it said.
+
+    Raises:
+        ReleaseError: with the end of its output.
+    """
+    result = host.run([str(target.root / "venv" / "bin" / "python"), "-m", module, *arguments], target.root)
+    said = result.stdout + result.stderr
     if result.returncode:
-        said = (result.stdout + result.stderr).splitlines()
-        raise ReleaseError(f"`flask {' '.join(arguments[:2])}` of release {target.name} failed", log=said[-20:])
-    return result.stdout + result.stderr
+        words = " ".join([module, *arguments][:5])
+        raise ReleaseError(f"`{words}` of release {target.name} failed", log=said.splitlines()[-20:])
+    return said
 
 
 def _migrate(host: Host, target: Release, say: Say) -> bool:

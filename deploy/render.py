@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,6 @@ TEMPLATES = (
     Template("nginx/conf.d/site.conf.j2", "{release[rendered]}/nginx/{stack[name]}.conf", "release"),
     Template("supervisor/programs/api.conf.j2", "{release[rendered]}/supervisor/api.conf", "release"),
     Template("supervisor/programs/sync.conf.j2", "{release[rendered]}/supervisor/sync.conf", "release", needs="sync"),
-    Template(
-        "supervisor/programs/nginx.conf.j2", "{release[rendered]}/supervisor/nginx.conf", "release", needs="nginx"
-    ),
     Template("nginx/nginx.conf.j2", "{paths[nginx_conf]}/nginx.conf", "system"),
     Template("supervisor/supervisord.conf.j2", "{supervisor[config]}", "system"),
     Template("systemd/stack.service.j2", "/etc/systemd/system/{names[unit]}", "host"),
@@ -132,8 +129,3 @@ def write_file(path: Path, text: str, *, mode: int = 0o644) -> bool:
         os.unlink(name)
         raise
     return True
-
-
-def nginx_error_codes(tree: Path = TREE) -> Iterator[int]:
-    """The statuses that nginx/errors/texts.yml has words for."""
-    yield from (int(code) for code in read_yaml(tree / "nginx/errors/texts.yml"))

@@ -113,16 +113,12 @@ class Roll:
         instances.gate(self._stack, process, before, patient=True)
 
     def site(self) -> bool:
-        """Put the release's site into nginx; return whether it or nginx's process was new."""
+        """Put the release's site into nginx; return whether it was another one."""
         before = self._site.text()
         wanted = (self._release.rendered / "nginx" / f"{self._stack['stack']['name']}.conf").read_text("utf-8")
         changed = self._site.install(wanted)
         if changed:
             self._run.undo("nginx's site", partial(self._site.install, before))
-        if "nginx" in self._added:
-            self._run.undo("the new group nginx", partial(self._supervisor.remove, "nginx"))
-            self._supervisor.add("nginx")
-            changed = True
         return changed
 
     def groups(self) -> bool:

@@ -14,7 +14,7 @@ CHOICES = {
     "api.worker_class": ("gevent", "gthread", "sync"),
     "api.loglevel": ("debug", "info", "warning", "error"),
     "nginx.http2": ("listen", "directive", "none"),
-    "nginx.started_by": ("systemd", "supervisor"),
+    "nginx.started_by": ("systemd", "stack"),
     "database.engine": ("mysql", "sqlite"),
 }
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deploy.instances import Supervisor
+from deploy.nginx import Nginx, NginxError
 from deploy.render import render_template, write_file
 from deploy.steps import ReleaseError
 
@@ -21,7 +19,7 @@ class Site:
     def __init__(self, stack: Mapping[str, Any], tree: Path) -> None:
         self._stack = stack
         self._tree = tree
-        self._supervised = stack["nginx"]["started_by"] == "supervisor"
+        self._by_stack = stack["nginx"]["started_by"] == "stack"
         self.path = Path(stack["paths"]["nginx_conf"], "conf.d", f"{stack['stack']['name']}.conf")
 
     def text(self) -> str | None:
@@ -39,11 +37,10 @@ class Site:
             return False
         self._write(wanted)
         try:
-            self._test()
-        except ReleaseError:
+            Nginx(self._stack).load()
+        except NginxError as refused:
             self._write(before)
-            raise
-        self._load()
+            raise ReleaseError("nginx refuses the new site; the old one is back", log=refused.log) from refused
         return True
 
     def without(self, port: int) -> str:
@@ -57,33 +54,3 @@ class Site:
             self.path.unlink(missing_ok=True)
         else:
             write_file(self.path, text)
-
-    def _test(self) -> None:
-        result = subprocess.run([*self._command(), "-t"], capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise ReleaseError("nginx refuses the new site; the old one is back", log=result.stderr.splitlines()[-20:])
-
-    def _command(self) -> list[str]:
-        folder = self._stack["paths"]["nginx_conf"]
-        local = ["-e", "stderr", "-p", folder] if self._supervised else []
-        return [self._stack["nginx"]["binary"], *local, "-c", f"{folder}/nginx.conf"]
-
-    def _load(self) -> None:
-        if self._supervised:
-            supervisor = Supervisor(self._stack)
-            if supervisor.table().get("nginx", {}).get("pid"):
-                supervisor.rpc.signalProcess("nginx:nginx", "HUP")
-            return
-        # A stopped nginx is started by whoever manages the host; a running one keeps its connections.
-        result = subprocess.run(
-            ["systemctl", "reload-or-restart", "nginx"], capture_output=True, text=True, check=False
-        )
-        if result.returncode:
-            with suppress(OSError):
-                log = subprocess.run(
-                    ["journalctl", "-u", "nginx", "-n", "20", "--no-pager", "-o", "cat"],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                ).stdout.splitlines()
-            raise ReleaseError("nginx cannot be reloaded", log=[*result.stderr.splitlines(), *log][-20:])

@@ -71,7 +71,9 @@ def load(
     problems = broken_rules(expanded)
     if problems:
         raise StackError(problems)
-    return derive(expanded, profile=profile, release=release)
+    stack = derive(expanded, profile=profile, release=release)
+    stack["nginx"]["error_codes"] = list(read_yaml(HERE.parent / "nginx" / "errors" / "texts.yml"))
+    return stack
 
 
 def load_with_origin(profile: str, *, layers: Sequence[Layer] = ()) -> tuple[Stack, dict[str, str]]:

@@ -35,10 +35,10 @@ def rendered(profile: str, folder: Path, assignments: list[str], *, parts: tuple
     paths = {name: f"paths.{name}={folder}/{name}" for name in ("root", "etc", "secrets", "log", "data", "run")}
     own = [*paths.values(), f"paths.nginx_log={folder}/log", f"paths.nginx_conf={folder}/nginx"]
     values = [line.replace("{folder}", str(folder)) for line in assignments]
-    # started_by=supervisor gives nginx.conf temp paths and a pid file of its own, so that -t needs no /run
+    # started_by=stack gives nginx.conf temp paths and a pid file of its own, so that -t needs no /run
     stack = load(
         profile,
-        layers=[set_layer([*own, "nginx.started_by=supervisor", *values])],
+        layers=[set_layer([*own, "nginx.started_by=stack", *values])],
         release={"id": "r1", "root": f"{folder}/root/release"},
     )
     write(render(stack, *parts))

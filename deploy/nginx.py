@@ -1,0 +1,87 @@
+"""nginx as a process: tested, started, told of new files, stopped; by systemd on a host, by us in a checkout."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class NginxError(Exception):
+    """nginx refused; `log` holds its own words."""
+
+    def __init__(self, message: str, log: list[str]) -> None:
+        super().__init__("\n".join([message, *log]))
+        self.message = message
+        self.log = log
+
+
+class Nginx:
+    """The nginx that serves a stack."""
+
+    def __init__(self, stack: Mapping[str, Any]) -> None:
+        self._by_systemd = stack["nginx"]["started_by"] == "systemd"
+        self._config = f"{stack['paths']['nginx_conf']}/nginx.conf"
+        self._folder = stack["paths"]["nginx_conf"]
+        self._binary = stack["nginx"]["binary"]
+        self._pidfile = Path("/run/nginx.pid" if self._by_systemd else f"{stack['paths']['run']}/nginx.pid")
+
+    def pid(self) -> int | None:
+        """The pid of the running master, if it runs."""
+        try:
+            pid = int(self._pidfile.read_text("ascii"))
+            running = b"nginx" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if running else None
+
+    def test(self) -> None:
+        """Have nginx read its configuration.
+
+        Raises:
+            NginxError: when it refuses.
+        """
+        self._run("nginx refuses its configuration", [*self._command(), "-t"])
+
+    def load(self) -> None:
+        """Test, then reload the running nginx, or start it.
+
+        Raises:
+            NginxError: when it refuses; a running nginx goes on with what it had.
+        """
+        self.test()
+        pid = self.pid()
+        if self._by_systemd:
+            # reload-or-restart also starts one that is stopped
+            self._run("nginx cannot be reloaded", ["systemctl", "reload-or-restart", "nginx"])
+        elif pid is None:
+            self._run("nginx cannot be started", self._command())
+        else:
+            os.kill(pid, signal.SIGHUP)
+
+    def stop(self, *, patience: float = 10.0) -> bool:
+        """Let the nginx of a checkout finish its requests and end; return whether it was running."""
+        pid = self.pid()
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGQUIT)
+        deadline = time.monotonic() + patience
+        while self.pid() is not None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGTERM)
+                break
+            time.sleep(0.05)
+        return True
+
+    def _command(self) -> list[str]:
+        local = [] if self._by_systemd else ["-e", "stderr", "-p", self._folder]
+        return [self._binary, *local, "-c", self._config]
+
+    def _run(self, complaint: str, command: list[str]) -> None:
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise NginxError(complaint, (result.stderr or result.stdout).splitlines()[-20:])
