@@ -34,9 +34,10 @@ def check_password(password_hash: str | None, password: str) -> bool:
         password: what was typed.
     """
     try:
-        return _aside(lambda: HASHER.verify(password_hash or _nobody(), password)) and password_hash is not None
+        fits = _aside(lambda: HASHER.verify(password_hash or _nobody(), password))
     except (VerificationError, InvalidHashError):
         return False
+    return fits and bool(password_hash)
 
 
 def is_outdated(password_hash: str) -> bool:

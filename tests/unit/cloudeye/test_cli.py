@@ -1,0 +1,129 @@
+"""The `flask` commands, run as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+import cloudeye
+from cloudeye.app import create_app
+from cloudeye.config import Config
+from cloudeye.extensions import db
+from cloudeye.models import Site, User
+from cloudeye.services.users import authenticate
+from tests.integration.world import end, migrate
+
+SOURCES = str(Path(cloudeye.__file__).parents[1])
+
+
+def flask(settings: dict[str, str], *arguments: str, at: str = "/") -> subprocess.CompletedProcess[str]:
+    """Type a command."""
+    paths = os.pathsep.join([SOURCES, *sys.path])
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "cloudeye.wsgi", *arguments],
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **settings, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=at,
+        check=False,
+    )
+
+
+@pytest.fixture
+def migrated(settings: dict[str, str]) -> dict[str, str]:
+    """The environment of a process whose database is complete."""
+    app = create_app(Config.from_environment(settings))
+    migrate(app)
+    end(app)
+    return settings
+
+
+def test_an_incomplete_environment_stops_every_command_with_the_names(settings: dict[str, str]) -> None:
+    del settings["APP_NAME"], settings["APP_SYNC_BATCH"]
+    done = flask(settings, "check")
+    assert done.returncode != 0
+    assert "APP_NAME is not set\nAPP_SYNC_BATCH is not set" in done.stderr
+
+
+def test_check_finds_an_unreachable_database_missing_migrations_and_a_complete_one(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    nowhere = flask({**settings, "APP_DATABASE_URL": f"sqlite:///{tmp_path}/no/such/folder/db.sqlite3"}, "check")
+    assert nowhere.returncode == 1
+    assert "database: unreachable" in nowhere.stderr
+    empty = flask(settings, "check")
+    assert empty.returncode == 1
+    assert "flask --app cloudeye.wsgi db upgrade" in empty.stderr
+    assert flask(settings, "db", "upgrade").returncode == 0
+    assert flask(settings, "db", "upgrade").returncode == 0
+    complete = flask(settings, "check")
+    assert (complete.returncode, complete.stdout.splitlines()[-1]) == (0, "migrations: complete")
+
+
+def test_what_a_command_logs_is_json(settings: dict[str, str]) -> None:
+    done = flask(settings, "db", "upgrade")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any(line["message"].startswith("Running upgrade  -> 0001") for line in lines)
+    assert {line["process"] for line in lines} == {"flask"}
+
+
+def test_an_admin_is_made_once(migrated: dict[str, str], tmp_path: Path) -> None:
+    password = tmp_path / "admin_password"
+    password.write_text("the admin's password\nsecond line\n")
+    arguments = ("create-admin", "--email", "admin@localhost", "--password-file", str(password))
+    first = flask(migrated, *arguments)
+    assert (first.returncode, first.stdout) == (0, "admin@localhost was added\n")
+    password.write_text("another password\n")
+    again = flask(migrated, *arguments)
+    assert (again.returncode, again.stdout) == (0, "admin@localhost is already there\n")
+    app = create_app(Config.from_environment(migrated))
+    with app.app_context():
+        admin = authenticate(db.session(), "admin@localhost", "the admin's password")
+        assert admin is not None
+        assert admin.is_admin
+    end(app)
+
+
+def test_an_admin_needs_a_password_that_is_long_enough(migrated: dict[str, str], tmp_path: Path) -> None:
+    password = tmp_path / "admin_password"
+    password.write_text("short\n")
+    done = flask(migrated, "create-admin", "--email", "admin@localhost", "--password-file", str(password))
+    assert done.returncode == 1
+    assert str(password) in done.stderr
+
+
+def test_seed_adds_a_user_with_sites_once(migrated: dict[str, str]) -> None:
+    assert flask(migrated, "seed", "--sites", "3").stdout == "demo@example.com was added, with 3 sites\n"
+    assert flask(migrated, "seed").stdout == "the demo user is already there\n"
+    app = create_app(Config.from_environment(migrated))
+    with app.app_context():
+        assert len(db.session.scalars(select(Site)).all()) == 3
+    end(app)
+
+
+@pytest.mark.parametrize("place", ["production", "staging"])
+def test_recreating_the_database_of_a_host_has_to_be_meant(migrated: dict[str, str], place: str) -> None:
+    flask(migrated, "seed")
+    refused = flask({**migrated, "APP_ENVIRONMENT": place}, "recreate-db")
+    assert refused.returncode == 1
+    assert "--yes-destroy" in refused.stderr
+    app = create_app(Config.from_environment(migrated))
+    with app.app_context():
+        assert db.session.scalar(select(User.username)) == "demo"
+    assert flask({**migrated, "APP_ENVIRONMENT": place}, "recreate-db", "--yes-destroy").returncode == 0
+    with app.app_context():
+        assert db.session.scalar(select(User.username)) is None
+    end(app)
+
+
+def test_each_command_explains_itself(settings: dict[str, str]) -> None:
+    listed = flask(settings, "--help").stdout
+    for name in ("create-admin", "check", "recreate-db", "seed", "db"):
+        assert name in listed
