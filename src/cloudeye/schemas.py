@@ -96,7 +96,11 @@ class NewSiteSchema(ma.Schema):
     """A site to be watched."""
 
     name = Line(required=True, validate=validate.Length(1, 120))
-    url = fields.String(required=True, validate=validate.Length(1, 2048), metadata={"example": "https://example.com/"})
+    url = fields.String(
+        required=True,
+        validate=validate.Length(1, 2048),
+        metadata={"example": "https://example.com/", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
+    )
     interval = fields.Integer(strict=True, validate=_interval, metadata={"description": "seconds"})
 
 

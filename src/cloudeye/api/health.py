@@ -18,27 +18,27 @@ log = logging.getLogger(__name__)
 
 blueprint = Blueprint("health", __name__, description="The state of this instance")
 
-Pong = envelope("Pong")
-Health = envelope("Health", HealthSchema)
-Ready = envelope("Ready", ReadinessSchema)
+PongAnswer = envelope("PongAnswer")
+HealthAnswer = envelope("HealthAnswer", HealthSchema)
+ReadinessAnswer = envelope("ReadinessAnswer", ReadinessSchema)
 
 
 @blueprint.route("/ping")
-@blueprint.response(200, Pong)
+@blueprint.response(200, PongAnswer)
 def ping() -> dict[str, Any]:
     """Answer."""
     return success("pong!")
 
 
 @blueprint.route("/healthz")
-@blueprint.response(200, Health)
+@blueprint.response(200, HealthAnswer)
 def healthz() -> dict[str, Any]:
     """Say that the process answers, and nothing more."""
     return success(release=current_app.config["CLOUDEYE"].release)
 
 
 @blueprint.route("/readyz")
-@blueprint.response(200, Ready)
+@blueprint.response(200, ReadinessAnswer)
 @blueprint.others("SERVICE_UNAVAILABLE")
 def readyz() -> dict[str, Any]:
     """Say whether the database is reachable and has every revision that this release needs.

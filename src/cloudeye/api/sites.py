@@ -27,19 +27,20 @@ from cloudeye.services import sites
 
 blueprint = Blueprint("sites", __name__, url_prefix="/sites", description="Websites that are watched")
 
-OneSite = envelope("OneSite", site=fields.Nested(SiteSchema, required=True))
-ManySites = envelope(
-    "ManySites",
+SiteAnswer = envelope("SiteAnswer", site=fields.Nested(SiteSchema, required=True))
+SitesAnswer = envelope(
+    "SitesAnswer",
     sites=fields.List(fields.Nested(SiteSchema), required=True),
     paging=fields.Nested(PagingSchema, required=True),
 )
-Usability = envelope("Usability", usability=fields.Nested(UsabilitySchema, required=True))
+UsabilityAnswer = envelope("UsabilityAnswer", usability=fields.Nested(UsabilitySchema, required=True))
+RemovedAnswer = envelope("RemovedAnswer")
 
 
 @blueprint.route("")
 @signed_in
 @blueprint.arguments(PageQuerySchema, location="query")
-@blueprint.response(200, ManySites)
+@blueprint.response(200, SitesAnswer)
 def list_sites(asked: dict[str, Any]) -> dict[str, Any]:
     """List sites, oldest first."""
     query = select(Site).order_by(Site.id)
@@ -52,7 +53,7 @@ def list_sites(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("", methods=["POST"])
 @signed_in
 @blueprint.arguments(NewSiteSchema)
-@blueprint.response(201, OneSite)
+@blueprint.response(201, SiteAnswer)
 def add_site(given: dict[str, Any]) -> dict[str, Any]:
     """Watch a site; it is probed at once."""
     settings = current_app.config["CLOUDEYE"].sync
@@ -72,7 +73,7 @@ def add_site(given: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/<id:site_id>")
 @signed_in
-@blueprint.response(200, OneSite)
+@blueprint.response(200, SiteAnswer)
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
 def get_site(site_id: int) -> dict[str, Any]:
     """Read a site."""
@@ -82,7 +83,7 @@ def get_site(site_id: int) -> dict[str, Any]:
 @blueprint.route("/<id:site_id>", methods=["PATCH"])
 @signed_in
 @blueprint.arguments(SiteChangeSchema)
-@blueprint.response(200, OneSite)
+@blueprint.response(200, SiteAnswer)
 @blueprint.others("NOT_FOUND")
 def change_site(given: dict[str, Any], site_id: int) -> dict[str, Any]:
     """Change a site; it is probed at once."""
@@ -97,7 +98,7 @@ def change_site(given: dict[str, Any], site_id: int) -> dict[str, Any]:
 
 @blueprint.route("/<id:site_id>", methods=["DELETE"])
 @signed_in
-@blueprint.response(200, envelope("Removed"))
+@blueprint.response(200, RemovedAnswer)
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
 def remove_site(site_id: int) -> dict[str, Any]:
     """Stop watching a site and forget what was found."""
@@ -109,7 +110,7 @@ def remove_site(site_id: int) -> dict[str, Any]:
 
 @blueprint.route("/<id:site_id>/usability")
 @signed_in
-@blueprint.response(200, Usability)
+@blueprint.response(200, UsabilityAnswer)
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
 def get_usability(site_id: int) -> dict[str, Any]:
     """Read whether a site is up, as the last probe saw it."""

@@ -17,9 +17,9 @@ from cloudeye.services import users
 
 blueprint = Blueprint("users", __name__, url_prefix="/users", description="People with an account")
 
-OneUser = envelope("OneUser", user=fields.Nested(UserSchema, required=True))
-ManyUsers = envelope(
-    "ManyUsers",
+UserAnswer = envelope("UserAnswer", user=fields.Nested(UserSchema, required=True))
+UsersAnswer = envelope(
+    "UsersAnswer",
     users=fields.List(fields.Nested(UserSchema), required=True),
     paging=fields.Nested(PagingSchema, required=True),
 )
@@ -30,7 +30,7 @@ TAKEN = {"email": "Sorry. That email already exists.", "phone": "Sorry. That pho
 @blueprint.route("")
 @admin_only
 @blueprint.arguments(UserQuerySchema, location="query")
-@blueprint.response(200, ManyUsers)
+@blueprint.response(200, UsersAnswer)
 def list_users(asked: dict[str, Any]) -> dict[str, Any]:
     """List users, oldest first."""
     query = select(User).order_by(User.id)
@@ -47,7 +47,7 @@ def list_users(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("", methods=["POST"])
 @admin_only
 @blueprint.arguments(NewUserSchema)
-@blueprint.response(201, OneUser)
+@blueprint.response(201, UserAnswer)
 def add_user(given: dict[str, Any]) -> dict[str, Any]:
     """Make a user."""
     try:
@@ -61,7 +61,7 @@ def add_user(given: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/<id:user_id>")
 @signed_in
-@blueprint.response(200, OneUser)
+@blueprint.response(200, UserAnswer)
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
 def get_user(user_id: int) -> dict[str, Any]:
     """Read a user: admins anyone, others themselves."""
