@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from deploy.launch import process_environment
 from deploy.steps import ReleaseError
@@ -89,6 +89,21 @@ class Host:
             capture_output=True,
             text=True,
             check=False,
+            **self._identity(),
+        )
+
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        """Start a process as the account, in a folder, writing all it says to a file."""
+        return subprocess.Popen(
+            arguments,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # an interrupt of the engine is not also one of it
             **self._identity(),
         )
 

@@ -22,6 +22,7 @@ from typing import Any
 from deploy import manifest, preflight, tree, venvs
 from deploy.layout import Host, actor, lock, now
 from deploy.local import link
+from deploy.rehearsal import rehearse
 from deploy.rolling import Roll, restart_all
 from deploy.steps import Interrupted, Outcome, ReleaseError, Run, Say
 from deploy.tree import Load, Release
@@ -127,6 +128,8 @@ def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool)
                 step.changed = _migrate(host, target, run.say)
         with run.step("database"):
             flask(host, target, "check")
+        with run.step("rehearse"):
+            rehearse(host, target)
     with run.step("supervisor") as step:
         step.changed = roll.prepare()
     with run.step("roll") as step:

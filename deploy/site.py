@@ -19,7 +19,6 @@ class Site:
     def __init__(self, stack: Mapping[str, Any], tree: Path) -> None:
         self._stack = stack
         self._tree = tree
-        self._by_stack = stack["nginx"]["started_by"] == "stack"
         self.path = Path(stack["paths"]["nginx_conf"], "conf.d", f"{stack['stack']['name']}.conf")
 
     def text(self) -> str | None:
@@ -40,7 +39,7 @@ class Site:
             Nginx(self._stack).load()
         except NginxError as refused:
             self._write(before)
-            raise ReleaseError("nginx refuses the new site; the old one is back", log=refused.log) from refused
+            raise ReleaseError(f"{refused.message}; the old site is back", log=refused.log) from refused
         return True
 
     def without(self, port: int) -> str:
