@@ -1,0 +1,140 @@
+"""Filters over deploy/: the values and templates that Ansible uses are the ones that everything else uses."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleFilterError
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+if str(CHECKOUT) not in sys.path:
+    sys.path.insert(0, str(CHECKOUT))
+
+from deploy.render import TEMPLATES, render, render_template  # noqa: E402
+from deploy.stack import Layer, StackError, load  # noqa: E402
+
+_loaded: dict[str, dict[str, Any]] = {}
+
+
+def plain(value: Any) -> Any:
+    """Ansible's own kinds of strings, lists and mappings as Python's."""
+    return json.loads(json.dumps(value))
+
+
+def stack_load(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The stack that a host gets with these overrides; the same overrides are loaded once."""
+    key = json.dumps(overrides, sort_keys=True)
+    if key not in _loaded:
+        try:
+            _loaded[key] = load("host", layers=[Layer("the inventory", json.loads(key))])
+        except StackError as error:
+            raise AnsibleFilterError(str(error)) from error
+    return _loaded[key]
+
+
+def stack_render(stack: Mapping[str, Any], source: str) -> str:
+    """The text of one template, such as `nginx/nginx.conf.j2`."""
+    return render_template(plain(stack), source)
+
+
+def stack_file(stack: Mapping[str, Any], source: str, mode: str = "0644") -> dict[str, str]:
+    """One template as stack_files takes it: rendered, with the path where deploy/render.py puts it."""
+    values = plain(stack)
+    template = next((template for template in TEMPLATES if template.source == source), None)
+    if template is None:
+        raise AnsibleFilterError(f"deploy/render.py knows no template {source}")
+    path = template.destination.format(**values)
+    return {"path": path, "content": render_template(values, source), "mode": mode}
+
+
+def stack_balancer_files(overrides: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Everything of a balancer that runs no app: its site and its own error pages, as stack_files takes them."""
+    values = plain(overrides)
+    root = stack_load(values)["paths"]["root"]
+    stack = load("host", layers=[Layer("the inventory", values)], release={"id": "lb", "root": f"{root}/lb"})
+    return [{"path": str(path), "content": text} for path, text in render(stack, "lb").items()]
+
+
+def stack_yaml(overrides: Mapping[str, Any]) -> str:
+    """The overrides as the text of a host's stack.yml."""
+    return "# What this host's inventory says over deploy/stack.yml. Written by Ansible.\n" + yaml.safe_dump(
+        plain(overrides), sort_keys=True, allow_unicode=True
+    )
+
+
+def stack_source(path: str) -> str:
+    """The text of a file of this checkout."""
+    return (CHECKOUT / path).read_text("utf-8")
+
+
+def stack_secret_values(
+    names: list[str], variables: Mapping[str, Any], hosts: list[str], hostvars: Mapping[str, Any]
+) -> dict[str, str]:
+    """One value for each secret: the vault's, else the one that a host already has, else a new one.
+
+    Args:
+        names: of the secrets.
+        variables: the `vault_*` variables by the secret's name; an empty one does not count.
+        hosts: whose `secrets_found` are looked at, the first that has one decides for all.
+        hostvars: Ansible's.
+    """
+    values = {}
+    for name in names:
+        found = [hostvars[host].get("secrets_found", {}).get("found", {}).get(name) for host in hosts]
+        known = [value for value in (variables.get(name), *found) if value]
+        values[name] = str(known[0]) if known else secrets.token_urlsafe(36)
+    return values
+
+
+def stack_secret_files(values: Mapping[str, str], folder: str, owner: str) -> list[dict[str, str]]:
+    """The secret files as stack_files takes them: read by their owner and nobody else."""
+    return [
+        {"path": f"{folder}/{name}", "content": f"{value}\n", "owner": owner, "mode": "0600"}
+        for name, value in plain(values).items()
+    ]
+
+
+def command_files(stack: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The commands that people type, as stack_files takes them; the plain names belong to the primary stack."""
+    values = plain(stack)
+    name, venv = values["stack"]["name"], values["supervisor"]["venv"]
+    control = f'exec {venv}/bin/supervisorctl -c {values["supervisor"]["config"]} "$@"\n'
+    engine = (
+        f"export STACK_CONFIG={values['paths']['etc']}/stack.yml PYTHONDONTWRITEBYTECODE=1\n"
+        f"export PYTHONPATH={values['paths']['root']}/current\n"
+        f'exec {venv}/bin/python -m deploy.cli "$@"\n'
+    )
+    commands = {f"{name}ctl": control, f"{name}-stack": engine}
+    if values["stack"]["primary"]:
+        commands |= {"supervisorctl": control, "stack": engine}
+    head = f"#!/bin/sh\n# Written by Ansible for {name}.\n"
+    return [
+        {"path": f"/usr/local/bin/{command}", "content": head + text, "mode": "0755"}
+        for command, text in commands.items()
+    ]
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            function.__name__: function
+            for function in (
+                stack_load,
+                stack_render,
+                stack_file,
+                stack_balancer_files,
+                stack_yaml,
+                stack_source,
+                stack_secret_values,
+                stack_secret_files,
+                command_files,
+            )
+        }

@@ -1,0 +1,62 @@
+#!/usr/bin/python
+"""Ansible module: read the secrets that a host already has. Use it with no_log."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_secrets
+short_description: Read the secrets that a host already has
+description:
+  - Returns the text of those secret files that are there. Changes nothing.
+  - The answer holds secrets, so the task must say C(no_log).
+options:
+  path:
+    description: The folder of the secret files.
+    type: path
+    required: true
+  names:
+    description: The files' names.
+    type: list
+    elements: str
+    required: true
+author: the maintainers of this repository
+"""
+
+RETURN = r"""
+found:
+  description: The secrets by name.
+  type: dict
+  returned: always
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def read(path):
+    """The text of a secret file; empty when there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str", "required": True, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    # Judged by Ansible, not by us: when the task forgot it, nothing is handed out.
+    if not module.no_log:
+        module.fail_json(msg="the task that reads secrets must say no_log: true")
+    values = {name: read(os.path.join(module.params["path"], name)) for name in module.params["names"]}
+    module.exit_json(changed=False, found={name: value for name, value in values.items() if value})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+#!/usr/bin/python
+"""Ansible module: what the preflight wants to know of a host, in one round trip; changes nothing."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_survey
+short_description: What the preflight wants to know of a host
+description:
+  - Reads clock, memory, disk, listeners, SELinux, and whether other hosts can be reached. Changes nothing.
+options:
+  unit:
+    description: The stack's unit. The memory it uses counts as free.
+    type: str
+    required: true
+  disk:
+    description: The folder, existing or not, whose file system is measured.
+    type: path
+    required: true
+  exists:
+    description: Paths or shell patterns to look for.
+    type: list
+    elements: str
+    default: []
+  connect:
+    description: Addresses with C(host) and C(port) that must take a connection.
+    type: list
+    elements: dict
+    default: []
+  connect_timeout:
+    description: Seconds to wait for each connection.
+    type: int
+    default: 5
+author: the maintainers of this repository
+"""
+
+RETURN = r"""
+survey:
+  description: >-
+    C(time) (seconds since the epoch), C(python), C(memory_mb) (available, with what the stack itself uses), C(disk_mb)
+    (free), C(selinux) (enforcing, permissive, disabled), C(listeners) (port, address, process, unit), C(existing)
+    (those of O(exists) that match something), C(unreachable) (host, port, error).
+  type: dict
+  returned: always
+"""
+
+import glob
+import os
+import platform
+import socket
+import struct
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp (proc(5))
+CGROUP = "/sys/fs/cgroup/system.slice/%s/memory.current"
+
+
+def first_line(path):
+    """The first line of a small file; empty when it cannot be read."""
+    try:
+        with open(path) as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def memory_mb(unit):
+    """MiB that are free, the stack's own use counted in."""
+    with open("/proc/meminfo") as file:
+        values = dict(line.split(":", 1) for line in file)
+    own = first_line(CGROUP % unit)
+    return int(values["MemAvailable"].split()[0]) // 1024 + (int(own) >> 20 if own else 0)
+
+
+def disk_mb(path):
+    """MiB free where a folder lies or would lie."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    space = os.statvfs(path)
+    return space.f_bavail * space.f_frsize >> 20
+
+
+def selinux():
+    """enforcing, permissive or disabled."""
+    state = first_line("/sys/fs/selinux/enforce")
+    return {"1": "enforcing", "0": "permissive"}.get(state, "disabled")
+
+
+def address_of(text):
+    """The readable form of an address in /proc/net/tcp: words in the machine's byte order."""
+    raw = b"".join(struct.pack("=I", int(text[i : i + 8], 16)) for i in range(0, len(text), 8))
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+
+
+def listening_inodes():
+    """{inode: (address, port)} of every listening TCP socket."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as file:
+                rows = file.readlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            if fields[3] == LISTEN:
+                address, port = fields[1].split(":")
+                found[fields[9]] = (address_of(address), int(port, 16))
+    return found
+
+
+def owners(inodes):
+    """{inode: pid} for the sockets that some process holds."""
+    held = {}
+    for descriptor in glob.iglob("/proc/[0-9]*/fd/*"):
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue
+        if target.startswith("socket:[") and target[8:-1] in inodes:
+            held.setdefault(target[8:-1], descriptor.split("/")[2])
+    return held
+
+
+def unit_of(pid):
+    """The systemd unit that a process belongs to; empty when it belongs to none."""
+    names = [part for part in first_line("/proc/%s/cgroup" % pid).split("/") if part.endswith((".service", ".socket"))]
+    return names[-1] if names else ""
+
+
+def listeners():
+    """Every listening TCP port with its process and unit."""
+    inodes = listening_inodes()
+    held = owners(inodes)
+    return [
+        {
+            "port": port,
+            "address": address,
+            "process": first_line("/proc/%s/comm" % held[inode]) if inode in held else "",
+            "unit": unit_of(held[inode]) if inode in held else "",
+        }
+        for inode, (address, port) in sorted(inodes.items(), key=lambda item: item[1][1])
+    ]
+
+
+def unreachable(targets, timeout):
+    """Those targets that take no connection, each with the reason."""
+    failed = []
+    for target in targets:
+        try:
+            socket.create_connection((target["host"], int(target["port"])), timeout).close()
+        except OSError as error:
+            failed.append({"host": target["host"], "port": target["port"], "error": str(error)})
+    return failed
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "unit": {"type": "str", "required": True},
+            "disk": {"type": "path", "required": True},
+            "exists": {"type": "list", "elements": "str", "default": []},
+            "connect": {"type": "list", "elements": "dict", "default": []},
+            "connect_timeout": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    module.exit_json(
+        changed=False,
+        survey={
+            "time": time.time(),
+            "python": platform.python_version(),
+            "architecture": platform.machine(),
+            "memory_mb": memory_mb(wanted["unit"]),
+            "disk_mb": disk_mb(wanted["disk"]),
+            "selinux": selinux(),
+            "listeners": listeners(),
+            "existing": [pattern for pattern in wanted["exists"] if glob.glob(pattern)],
+            "unreachable": unreachable(wanted["connect"], wanted["connect_timeout"]),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
