@@ -52,7 +52,7 @@ def _check_one(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mappin
     if row is None:
         return Health(group, name, "ABSENT", 0, 0, False, "supervisord does not run it")
     uptime = max(0, int(row["now"]) - int(row["start"])) if row["pid"] else 0
-    healthy, detail, release = False, str(row["spawnerr"] or row["description"]), ""
+    healthy, detail, release = False, str(row["spawnerr"] or row["statename"].lower()), ""
     if row["statename"] == "RUNNING":
         healthy, detail, release = {"api": _instance, "sync": _sync}[process["kind"]](stack, process, row)
     return Health(group, name, str(row["statename"]), int(row["pid"]), uptime, healthy, detail, release)

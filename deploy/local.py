@@ -58,6 +58,7 @@ def up(stack: Mapping[str, Any], say: Say) -> bool:
         start(stack, say)
     elif changed:
         apply_changes(stack, changed, say)
+    start_stopped(stack, say)
     try:
         nginx.load()
     except NginxError as refused:
@@ -240,6 +241,15 @@ def apply_changes(stack: Mapping[str, Any], changed: Sequence[Path], say: Say) -
             if health.supervisor_states(stack)[process["name"]]["pid"]:
                 rpc.supervisor.stopProcess(full)
             rpc.supervisor.startProcess(full)
+
+
+def start_stopped(stack: Mapping[str, Any], say: Say) -> None:
+    """Start the processes that somebody stopped, or that supervisor gave up."""
+    rpc = unix_http.supervisor_rpc(stack["supervisor"]["socket"])
+    for name, row in health.supervisor_states(stack).items():
+        if row["statename"] in ("STOPPED", "EXITED", "FATAL"):
+            say(f"starting {name}")
+            rpc.supervisor.startProcess(f"{row['group']}:{name}", False)
 
 
 def wait_until_healthy(stack: Mapping[str, Any], say: Say) -> None:

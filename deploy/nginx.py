@@ -55,6 +55,7 @@ class Nginx:
         """
         self.test()
         pid = self.pid()
+        before = _children(pid) if pid else []
         if self._by_systemd:
             # reload-or-restart also starts one that is stopped
             self._run("nginx cannot be reloaded", ["systemctl", "reload-or-restart", "nginx"])
@@ -62,6 +63,7 @@ class Nginx:
             self._run("nginx cannot be started", self._command())
         else:
             os.kill(pid, signal.SIGHUP)
+        _wait_until_retired(before)
 
     def stop(self, *, patience: float = 10.0) -> bool:
         """Let the nginx of a checkout finish its requests and end; return whether it was running."""
@@ -85,3 +87,25 @@ class Nginx:
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if result.returncode:
             raise NginxError(complaint, (result.stderr or result.stdout).splitlines()[-20:])
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
+
+
+def _wait_until_retired(workers: list[int], *, patience: float = 5.0) -> None:
+    """A reload returns before it works: wait until the old workers have stopped taking connections."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and any(_takes_connections(pid) for pid in workers):
+        time.sleep(0.02)
+
+
+def _takes_connections(pid: int) -> bool:
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return bool(title) and b"shutting down" not in title

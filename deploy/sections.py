@@ -65,8 +65,13 @@ class Sections:
 
 
 def install_plugin(stack: Mapping[str, Any], tree: Path) -> bool:
-    """Put the plugin where supervisord looks for it; a running supervisord takes it up when it is next started."""
+    """Put the plugin where supervisord looks for it when none is there; one that is there is provisioning's.
+
+    A plugin is taken up by a supervisord that starts, so that it changes together with that, never with a release.
+    """
     folder = Path(stack["supervisor"]["plugin"], "deploy")
+    if (folder / "sockets.py").is_file():
+        return False
     written = [
         write_file(folder / name, (tree / "deploy" / name).read_text("utf-8")) for name in ("__init__.py", "sockets.py")
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -69,6 +70,9 @@ class LocalStack:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     running = LocalStack()
+    running.command("down")
+    for key in ("root", "log"):
+        shutil.rmtree(running.values["paths"][key], ignore_errors=True)
     running.command("up")
     yield running
     running.command("down")
