@@ -20,6 +20,10 @@ log = logging.getLogger("cloudeye.sync")
 
 # Seconds that probes under way are given when the process is told to stop; others take over what is left.
 STOP_GRACE = 3.0
+# Seconds one step may take. A database that stands still, or a network that swallows packets, says nothing for many
+# minutes; this also bounds how long the process takes to end: a step, the grace, and what finishing takes.
+STEP_LIMIT = 10.0
+FINISH_LIMIT = 5.0
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 15.0
 
 
@@ -92,8 +96,9 @@ class Loop:
                 self._wait(back_off, self.stopping)
                 back_off = min(back_off * 2, LONGEST_BACK_OFF)
         try:
-            finish(self.work, STOP_GRACE)
-        except SQLAlchemyError as error:
+            with gevent.Timeout(STOP_GRACE + FINISH_LIMIT):
+                finish(self.work, STOP_GRACE)
+        except (SQLAlchemyError, gevent.Timeout) as error:
             log.error("the last results could not be written", extra={"error": _short(error)})
 
     def _round(self) -> bool:
@@ -101,12 +106,13 @@ class Loop:
         more = False
         try:
             for step in STEPS:
-                more = step(self.work) or more
+                with gevent.Timeout(STEP_LIMIT):
+                    more = step(self.work) or more
                 self.beat()
                 gevent.sleep(0)  # probes under way get their turn also while steps have plenty to do
                 if self.stopping.is_set():
                     return False
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, gevent.Timeout) as error:
             if self.down_since is None:
                 self.down_since = time.monotonic()
                 log.error("the database fails; trying again until it answers", extra={"error": _short(error)})
@@ -133,5 +139,7 @@ class Loop:
             self.beat()
 
 
-def _short(error: SQLAlchemyError) -> str:
+def _short(error: BaseException) -> str:
+    if isinstance(error, gevent.Timeout):
+        return f"no answer within {error.seconds:g} s"
     return str(getattr(error, "orig", None) or error)[:500]

@@ -143,9 +143,7 @@ def claim(work: Work) -> bool:
         if not ids:
             return False
         connection.execute(
-            update(Site)
-            .where(Site.id.in_(sorted(ids)), _due(now))
-            .values(claimed_by=work.me, claimed_until=until, updated_at=Site.updated_at)
+            update(Site).where(Site.id.in_(sorted(ids)), _due(now)).values(claimed_by=work.me, claimed_until=until)
         )
         # Only the numbers, which are always readable: a bad row must not take its batch with it.
         mine = (Site.id.in_(ids), Site.claimed_by == work.me, Site.claimed_until == until)
@@ -277,7 +275,6 @@ def _record(work: Work, connection: Connection, outcomes: Sequence[Outcome]) -> 
                 next_check_at=next_slot(site.id, interval_of(site, work.settings), outcome.started),
                 claimed_by=None,
                 claimed_until=None,
-                updated_at=Site.updated_at,
             )
         )
         if changed.rowcount == 1:
@@ -290,9 +287,7 @@ def _record(work: Work, connection: Connection, outcomes: Sequence[Outcome]) -> 
 
 def _release(connection: Connection, me: str, ids: Sequence[int]) -> None:
     connection.execute(
-        update(Site)
-        .where(Site.id.in_(sorted(ids)), Site.claimed_by == me)
-        .values(claimed_by=None, claimed_until=None, updated_at=Site.updated_at)
+        update(Site).where(Site.id.in_(sorted(ids)), Site.claimed_by == me).values(claimed_by=None, claimed_until=None)
     )
 
 
@@ -315,7 +310,6 @@ def postpone(work: Work, site_id: int, interval: float, error: Exception) -> Non
                 next_check_at=work.clock() + timedelta(seconds=wait),
                 claimed_by=None,
                 claimed_until=None,
-                updated_at=Site.updated_at,
             )
         )
     log.error(

@@ -2,133 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import gevent
 import pytest
 from gevent import socket
-from sqlalchemy import Engine, create_engine, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, insert, select, update
 
-from cloudeye.models import Base, CheckResult, Site, User, utcnow
-from cloudeye.sync.steps import next_slot
-from tests.unit.cloudeye.hostile import HOSTILE, ROOT, hostile_process
+from cloudeye.models import CheckResult, Site, utcnow
+from tests.unit.cloudeye.hostile import HOSTILE, hostile_process
 from tests.unit.cloudeye.playback import answer, read_request, tcp_server
-
-
-class Stack:
-    """A database in a folder, and sync processes that work on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url = f"sqlite:///{folder}/site.sqlite3"
-        self.engine: Engine = create_engine(self.url, connect_args={"timeout": 10})
-        self.processes: list[subprocess.Popen[bytes]] = []
-        (folder / "secret").write_text("x" * 40)
-
-    def migrate(self) -> None:
-        Base.metadata.create_all(self.engine)
-        with Session(self.engine) as session:
-            session.add(User(id=1, username="owner", email="owner@example.com"))
-            session.commit()
-
-    def start(self, name: str = "sync", **settings: object) -> subprocess.Popen[bytes]:
-        values = {
-            "allow_private": 1,
-            "concurrency": 50,
-            "batch": 50,
-            "poll_seconds": 0.1,
-            "connect_timeout": 1,
-            "read_timeout": 1,
-            "total_timeout": 2,
-            "max_bytes": 100_000,
-            "max_redirects": 3,
-            "minimum_interval": 1,
-            "default_interval": 2,
-            "heartbeat_seconds": 0.2,
-        }
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT / "src"),
-            "APP_NAME": "cloudeye",
-            "APP_ENVIRONMENT": "test",
-            "APP_RELEASE": "release-1",
-            "APP_DATABASE_URL": self.url,
-            "APP_DATABASE_PASSWORD_FILE": "",
-            "APP_DATABASE_POOL_SIZE": "5",
-            "APP_DATABASE_POOL_OVERFLOW": "5",
-            "APP_DATABASE_POOL_WAIT": "5",
-            "APP_SECRET_KEY_FILE": str(self.folder / "secret"),
-            "APP_DATA_DIR": str(self.folder),
-            "APP_RUN_DIR": str(self.folder),
-            "APP_LOG_LEVEL": "info",
-            "APP_DEBUG": "0",
-            "APP_SECURE_COOKIES": "0",
-            "APP_TRUSTED_PROXIES": "1",
-            "APP_CACHE_URL": "",
-            "APP_OPEN_REGISTRATION": "0",
-            "APP_ACCESS_TOKEN_MINUTES": "15",
-            "APP_ADMIN_EMAIL": "admin@example.com",
-            "APP_HEARTBEAT_FILE": str(self.folder / f"{name}.heartbeat"),
-            **{key: str(value) for key, value in settings.items() if key.isupper()},
-            **{f"APP_SYNC_{k.upper()}": str(settings.get(k, v)) for k, v in values.items()},
-        }
-        with open(self.folder / f"{name}.log", "ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cloudeye.sync"], env=environment, cwd="/", stdout=output, stderr=output
-            )
-        self.processes.append(process)
-        return process
-
-    def stop(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        self.engine.dispose()
-
-    def add(self, *urls: str, interval: int = 2, **values: object) -> None:
-        with self.engine.begin() as connection:
-            rows = [{"owner_id": 1, "name": url[-20:], "url": url, "interval": interval, **values} for url in urls]
-            connection.execute(insert(Site), rows)
-
-    def sites(self) -> list[Site]:
-        with Session(self.engine) as session:
-            return list(session.scalars(select(Site).order_by(Site.id)))
-
-    def results(self) -> list[CheckResult]:
-        with Session(self.engine) as session:
-            return list(session.scalars(select(CheckResult).order_by(CheckResult.checked_at)))
-
-    def heartbeat(self, name: str = "sync") -> dict[str, object]:
-        beat: dict[str, object] = json.loads((self.folder / f"{name}.heartbeat").read_text())
-        return beat
-
-    def log(self, name: str = "sync") -> list[dict[str, object]]:
-        return [json.loads(line) for line in (self.folder / f"{name}.log").read_text().splitlines()]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait in the hub, where the test's servers run, until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return
-        except (FileNotFoundError, json.JSONDecodeError):
-            pass
-        assert time.monotonic() < deadline, "it never happened"
-        gevent.sleep(0.05)
+from tests.unit.cloudeye.sync_stack import Stack, counting_site, slots, wait_for
 
 
 @pytest.fixture
@@ -137,20 +24,6 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     made.migrate()
     yield made
     made.stop()
-
-
-@contextmanager
-def counting_site() -> Iterator[tuple[int, dict[str, list[float]]]]:
-    """A site that notes when each of its paths was asked for."""
-    hits: dict[str, list[float]] = defaultdict(list)
-
-    def handler(sock: socket.socket) -> None:
-        path = read_request(sock).split(b" ")[1].decode()
-        hits[path].append(time.monotonic())
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-
-    with tcp_server(handler) as port:
-        yield port, hits
 
 
 def test_a_site_goes_up_and_down_and_its_history_says_so(stack: Stack) -> None:
@@ -237,16 +110,6 @@ def test_a_database_that_is_away_is_logged_once_and_waited_for(tmp_path: Path) -
         assert "the database answers again" in [line["message"] for line in stack.log()]
     finally:
         stack.stop()
-
-
-def slots(results: list[CheckResult], interval: int) -> list[tuple[int, int]]:
-    """The place of each result on its site's grid of times."""
-    origin = datetime(2020, 1, 1, tzinfo=UTC)
-    shift = {result.site_id: (next_slot(result.site_id, interval, origin) - origin) for result in results}
-    return [
-        (result.site_id, (result.checked_at - origin - shift[result.site_id]) // timedelta(seconds=interval))
-        for result in results
-    ]
 
 
 def test_two_processes_share_sites_and_none_is_probed_twice_in_an_interval(stack: Stack) -> None:
