@@ -45,7 +45,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.debug = config.debug
     hops = config.trusted_proxies
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     for extension in (db, jwt, login, csrf):
         extension.init_app(app)
     # Flask-Login looks into the session after every request, to offer "remember me": that would make every

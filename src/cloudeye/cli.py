@@ -11,11 +11,11 @@ from flask.cli import with_appcontext
 from cloudeye.config import Config
 from cloudeye.extensions import db
 from cloudeye.models import Base
+from cloudeye.schemas import MINIMUM_PASSWORD
 from cloudeye.services import sites, users
 from cloudeye.services.readiness import VERSIONS, check_readiness
 
 MIGRATIONS = VERSIONS.parent
-SHORTEST_PASSWORD = 8
 
 
 def register(app: Flask) -> None:
@@ -46,18 +46,15 @@ def add_migrations(app: Flask) -> None:
 def create_admin(email: str, password_file: Path) -> None:
     """Make an admin; one that is already there is left as it is."""
     password = password_file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    if len(password) < SHORTEST_PASSWORD:
-        raise click.ClickException(f"{password_file} holds fewer than {SHORTEST_PASSWORD} characters")
-    if users.find_user(db.session(), email) is not None:
-        click.echo(f"{email} is already there")
-        return
+    if len(password) < MINIMUM_PASSWORD:
+        raise click.ClickException(f"{password_file} holds fewer than {MINIMUM_PASSWORD} characters")
     try:
         users.create_user(db.session(), username=email.partition("@")[0], email=email, password=password, role="admin")
         db.session.commit()
     except users.Taken:
         click.echo(f"{email} is already there")
-        return
-    click.echo(f"{email} was added")
+    else:
+        click.echo(f"{email} was added")
 
 
 @click.command()

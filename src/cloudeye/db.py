@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from cloudeye import sqlite
@@ -49,6 +48,7 @@ def make_engine(config: Config) -> Engine:
         "pool_size": config.pool_size,
         "max_overflow": config.pool_overflow,
         "pool_timeout": config.pool_wait,
+        "hide_parameters": True,  # of a statement that failed: the log holds no address and no hash
         "pool_use_lifo": True,  # a quiet process lets its idle connections be closed by the server
     }
     if config.on_sqlite:
@@ -64,11 +64,6 @@ def make_engine(config: Config) -> Engine:
     event.listen(engine, "do_connect", _connect(config))
     event.listen(engine, "checkout", _refuse_closed)
     return engine
-
-
-def make_session(config: Config) -> sessionmaker[Session]:
-    """Make sessions for a process without Flask (the sync process)."""
-    return sessionmaker(make_engine(config), expire_on_commit=False)
 
 
 def _connect(config: Config) -> Callable[..., Any]:
@@ -88,11 +83,11 @@ def _connect(config: Config) -> Callable[..., Any]:
 def _refuse_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
     """Tell the pool to replace a connection that the server has closed since it was last used.
 
-    An idle connection has nothing to read unless the server said goodbye, so that asking the kernel finds
-    a restarted server without the round trip of a ping.
+    The kernel knows when the other side has hung up (POLLRDHUP, poll(2)), so a restarted server is found
+    without the round trip of a ping.
     """
     poll = _plain_poll()
-    poll.register(connection.fileno(), select.POLLIN)
+    poll.register(connection.fileno(), select.POLLRDHUP)
     if poll.poll(0):
         raise DisconnectionError("the server closed an idle connection")
 

@@ -58,8 +58,6 @@ def _problem(problem: Problem) -> Response:
 
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
-    if status < 400:
-        return error.get_response()  # type: ignore[return-value]
     headers = {
         name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
     }

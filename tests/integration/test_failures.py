@@ -111,8 +111,39 @@ def test_when_every_connection_is_taken_the_answer_is_503_with_retry_after(world
         assert (answer.status_code, answer.json["status"]) == (503, "error")
         assert answer.headers["Retry-After"] == "1"
         assert narrow.stranger().gets("/ping").status_code == 200
+        assert narrow.stranger().gets("/readyz").status_code == 503
     assert owner.gets("sites").status_code == 200
     end(narrow.app)
+
+
+def test_an_error_is_answered_even_when_the_rollback_fails_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = world.log_in("admin")
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(db.session, "commit", fail)
+        patch.setattr(db.session, "rollback", fail)
+        answer = admin.asks("POST", "sites", {"name": "Example", "url": "https://example.com/"})
+    assert (answer.status_code, answer.json["status"]) == (500, "error")
+
+
+def test_a_statement_that_failed_is_logged_without_what_was_to_be_stored(
+    world: World, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = world.log_in("admin")
+
+    def fail() -> None:
+        db.session.add(User(username="twice", email="OWNER@example.com", password_hash="$argon2id$secret"))
+        db.session.flush()
+
+    monkeypatch.setattr(db.session, "commit", fail)
+    answer = admin.asks("POST", "sites", {"name": "Example", "url": "https://example.com/"})
+    assert answer.status_code == 500
+    (line,) = [line for line in lines_of(log) if line["message"] == "unexpected error"]
+    assert "IntegrityError" in str(line["trace"])
+    assert "$argon2id$secret" not in str(line["trace"])
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/no/such/page", 404), ("PUT", "/ping", 405)])

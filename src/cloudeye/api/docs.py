@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.resources import files
 
 from flask import Blueprint, Response, abort, render_template, send_from_directory
 
@@ -30,11 +29,4 @@ def asset(name: str) -> Response:
     """Send one of Swagger UI's files."""
     if name not in ASSETS:
         abort(404)
-    return send_from_directory(_folder(), name, max_age=86_400)
-
-
-def _folder() -> Path:
-    spec = find_spec("flask_swagger_ui")
-    if spec is None or spec.origin is None:
-        raise RuntimeError("the package flask-swagger-ui is not installed")
-    return Path(spec.origin).parent / "dist"
+    return send_from_directory(str(files("flask_swagger_ui") / "dist"), name, max_age=86_400)

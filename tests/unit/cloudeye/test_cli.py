@@ -27,7 +27,7 @@ def flask(settings: dict[str, str], *arguments: str, at: str = "/") -> subproces
     paths = os.pathsep.join([SOURCES, *sys.path])
     return subprocess.run(
         [sys.executable, "-m", "flask", "--app", "cloudeye.wsgi", *arguments],
-        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **settings, "PYTHONPATH": paths},
+        env={**os.environ, **settings, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=120,
@@ -121,6 +121,13 @@ def test_recreating_the_database_of_a_host_has_to_be_meant(migrated: dict[str, s
     with app.app_context():
         assert db.session.scalar(select(User.username)) is None
     end(app)
+
+
+def test_the_migrations_can_be_printed_instead_of_run(settings: dict[str, str]) -> None:
+    done = flask(settings, "db", "upgrade", "--sql")
+    assert done.returncode == 0
+    assert "CREATE TABLE users" in done.stdout
+    assert not Path(settings["APP_DATABASE_URL"].removeprefix("sqlite:///")).exists()
 
 
 def test_each_command_explains_itself(settings: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,6 @@ def test_under_gevent_others_run_while_a_password_is_hashed() -> None:
         text=True,
         timeout=60,
         check=True,
-        env={"PYTHONPATH": str(Path(cloudeye.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(cloudeye.__file__).parents[1])},
     )
     assert done.stdout.split() == ["True", "True"]

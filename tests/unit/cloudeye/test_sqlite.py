@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -115,6 +116,6 @@ def test_a_greenlet_that_waits_for_the_lock_lets_the_others_run(tmp_path: Path) 
         text=True,
         timeout=60,
         check=True,
-        env={"PYTHONPATH": str(Path(sqlite.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(sqlite.__file__).parents[1])},
     )
     assert done.stdout.split() == ["other"] * 5 + ["written"]
