@@ -126,8 +126,12 @@ def owners(inodes):
 
 def unit_of(pid):
     """The systemd unit that a process belongs to; empty when it belongs to none."""
-    names = [part for part in first_line("/proc/%s/cgroup" % pid).split("/") if part.endswith((".service", ".socket"))]
-    return names[-1] if names else ""
+    try:
+        with open("/proc/%s/cgroup" % pid) as file:
+            parts = file.read().replace("\n", "/").split("/")
+    except OSError:
+        return ""
+    return next((part for part in reversed(parts) if part.endswith((".service", ".socket"))), "")
 
 
 def listeners():
