@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("up", _up, "make and start hosts, write their inventory")
-    sub.add_argument("--shape", choices=list(rootfs.RECIPES), default="debian12")
+    sub.add_argument("--shape", choices=rootfs.SHAPES, default="debian12")
     sub.add_argument("--layout", choices=list(machines.LAYOUTS), default="one")
     sub.add_argument("--name", help="of the host of layout one (default: one)")
     sub.add_argument("--cache", action="store_true", help="put the database host into group cache as well")

@@ -71,7 +71,7 @@ def up(
     Args:
         set_name: several sets can be up at once under names of their own.
         layout: `one` (a single host in all groups) or `four` (lb, app1, app2, db).
-        shape: which distribution, see `rootfs.RECIPES`.
+        shape: which distribution, one of `rootfs.SHAPES`.
         name: of the host, in layout `one`.
         cache: put the database host into group `cache` as well.
         reuse: be content with a set that is up already when it has this layout and shape.

@@ -5,12 +5,13 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hosts import carry
+from tests.hosts.el import doubles, repository, shape
 from tests.hosts.settings import USER, cache_folder
 from tests.hosts.shell import HarnessError, run
 
@@ -21,7 +22,7 @@ _DEBIAN_PACKAGES = (
 )
 
 # Run in the new root by its own shell. Host keys and machine-id are made for each host, never shared.
-_FINISH = f"""
+_DEBIAN_FINISH = f"""
 set -eu
 useradd --create-home --shell /bin/bash --comment 'operator' {USER}
 install -d -m 700 -o {USER} -g {USER} /home/{USER}/.ssh
@@ -35,81 +36,122 @@ systemctl disable systemd-networkd-wait-online >/dev/null 2>&1 || true
 : > /etc/machine-id
 """
 
+SHAPES = ("debian12", *shape.DISTRIBUTIONS)
+_EL_TOOLS = {
+    "rpmbuild": "rpm",
+    "createrepo_c": "createrepo-c",
+    "dpkg-deb": "dpkg",
+    "dpkg-query": "dpkg",
+    "apt-get": "apt",
+}
+
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a root is made: everything that changes the outcome, so that its hash can be its name in the cache."""
+class Kept:
+    """A folder in the cache. Its name holds a hash over all that decides its contents."""
 
-    shape: str
-    suite: str
-    packages: str
-    finish: str
+    name: str
+    recipe: tuple[str, ...]
+    make: Callable[[Path], None]
 
-    def key(self) -> str:
-        """A short hash over the recipe and what is carried in from this machine."""
-        parts = [self.shape, self.suite, self.packages, self.finish]
-        parts += [name + text for name, text in carry.certificate_authorities().items()]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-
+    @property
     def folder(self) -> Path:
-        """Where the finished root lies, or will lie."""
-        return cache_folder() / f"root-{self.shape}-{self.key()}"
+        """Where it lies, or will lie."""
+        return cache_folder() / f"{self.name}-{hashlib.sha256(chr(0).join(self.recipe).encode()).hexdigest()[:12]}"
+
+    def get(self) -> Path:
+        """The folder, made first when it is not there; two processes never make it at once."""
+        folder = self.folder
+        if folder.is_dir():
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{folder}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                start = time.monotonic()
+                unfinished = folder.with_name(f"{folder.name}.unfinished")
+                _remove(unfinished)
+                self.make(unfinished)
+                unfinished.rename(folder)
+                print(f"made {folder} in {time.monotonic() - start:.0f} s; it is kept", file=sys.stderr)
+        return folder
 
 
-RECIPES = {"debian12": Recipe("debian12", "bookworm", _DEBIAN_PACKAGES, _FINISH)}
-
-
-def root(shape: str) -> Path:
+def root(name: str) -> Path:
     """The root of a shape, made first when the cache has none of this recipe.
 
     The folder is shared by all hosts and must never be written to: a host gets it as the lower layer of its disk.
 
     Raises:
-        HarnessError: an unknown shape, or mmdebstrap failed.
+        HarnessError: an unknown shape, a tool that is missing, or a step that failed.
     """
-    recipe = RECIPES.get(shape)
-    if recipe is None:
-        raise HarnessError(f"no shape {shape}: there are {', '.join(RECIPES)}")
-    folder = recipe.folder()
-    if folder.is_dir():
-        return folder
-    with _only_one_makes(folder):
-        if not folder.is_dir():
-            print(f"making the root of {shape} in {folder} (once; about half a minute)", file=sys.stderr)
-            _make(recipe, folder)
-    return folder
-
-
-def _make(recipe: Recipe, folder: Path) -> None:
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    _remove(unfinished)
-    unfinished.mkdir(mode=0o755)
-    run(
-        "mmdebstrap",
-        "--variant=minbase",
-        f"--include={','.join(recipe.packages.split())}",
-        recipe.suite,
-        str(unfinished),
-        timeout=1200,
-    )
-    authorities = unfinished / "usr/local/share/ca-certificates"
-    for name, text in carry.certificate_authorities().items():
-        (authorities / name).write_text(text)
-    # No /proc, /sys or /dev is mounted: a root that is booted while they are mounted loses this machine's.
-    run("chroot", str(unfinished), "/bin/sh", "-c", recipe.finish)
-    unfinished.rename(folder)
+    if name not in SHAPES:
+        raise HarnessError(f"no shape {name}: there are {', '.join(SHAPES)}")
+    kept = _root(name)
+    if name != "debian12" and not kept.folder.is_dir():
+        missing = sorted({package for tool, package in _EL_TOOLS.items() if shutil.which(tool) is None})
+        if missing:
+            raise HarnessError(f"to make shape {name}: `apt-get install {' '.join(missing)}`")
+    return kept.get()
 
 
 def prune() -> list[Path]:
-    """Remove roots in the cache that no recipe names any more; returns what was removed.
+    """Remove what the cache holds of older recipes; returns what was removed.
 
     Call it only while no host is up: an older root may still lie under a host's disk.
     """
-    wanted = {recipe.folder().name for recipe in RECIPES.values()}
-    stale = [path for path in cache_folder().glob("root-*") if path.name.removesuffix(".lock") not in wanted]
+    wanted = {kept.folder.name for name in SHAPES for kept in (_root(name), *_below(name))}
+    kinds = ("root-*", "base-*", "rpms-*")
+    stale = [path for kind in kinds for path in cache_folder().glob(kind) if path.name not in wanted]
     for path in stale:
         _remove(path)
     return stale
+
+
+def _root(name: str) -> Kept:
+    if name == "debian12":
+        recipe = ("bookworm", _DEBIAN_PACKAGES, _DEBIAN_FINISH, *_authorities())
+        return Kept(f"root-{name}", recipe, _make_debian)
+    base, rpms = _below(name)
+    recipe = (Path(shape.__file__).read_text(), base.folder.name, rpms.folder.name)
+    return Kept(f"root-{name}", recipe, lambda target: shape.make(name, base.get(), rpms.get(), target))
+
+
+def _below(name: str) -> tuple[Kept, ...]:
+    """What an EL-shaped root is made from: a Debian root and a repository of RPMs."""
+    distribution = shape.DISTRIBUTIONS.get(name)
+    if distribution is None:
+        return ()
+    suite, major = distribution.suite, distribution.major
+    base = Kept(
+        f"base-{suite}",
+        (suite, shape.PACKAGES, *_authorities()),
+        lambda target: _bootstrap(suite, shape.PACKAGES, target),
+    )
+    rpms = Kept(
+        f"rpms-el{major}",
+        (doubles.fingerprint(), base.folder.name),
+        lambda target: repository.build(major, base.get(), cache_folder(), target),
+    )
+    return base, rpms
+
+
+def _make_debian(target: Path) -> None:
+    _bootstrap("bookworm", _DEBIAN_PACKAGES, target)
+    # No /proc, /sys or /dev is mounted: a root that is booted while they are mounted loses this machine's.
+    run("chroot", str(target), "/bin/sh", "-c", _DEBIAN_FINISH)
+
+
+def _bootstrap(suite: str, packages: str, target: Path) -> None:
+    target.mkdir(mode=0o755)
+    include = f"--include={','.join(packages.split())}"
+    run("mmdebstrap", "--variant=minbase", include, suite, str(target), timeout=1200)
+    for name, text in carry.certificate_authorities().items():
+        (target / "usr/local/share/ca-certificates" / name).write_text(text)
+
+
+def _authorities() -> list[str]:
+    return [name + text for name, text in carry.certificate_authorities().items()]
 
 
 def _remove(path: Path) -> None:
@@ -119,11 +161,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _only_one_makes(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
