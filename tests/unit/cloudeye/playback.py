@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import ipaddress
 import ssl
 from collections.abc import Callable, Iterable, Iterator
@@ -174,11 +175,18 @@ class NameServer:
         self.rcode: dns.rcode.Rcode | None = None
         self.forge: bytes | None = None
         self.questions: list[tuple[str, str]] = []
-        self._udp = DatagramServer(("127.0.0.1", 0), self._on_datagram)
-        self._udp.start()
-        self.address: tuple[str, int] = self._udp.socket.getsockname()
-        self._tcp = StreamServer(self.address, self._on_connection)
-        self._tcp.start()
+        while True:  # until a port is free for both
+            self._tcp = StreamServer(("127.0.0.1", 0), self._on_connection)
+            self._tcp.start()
+            self.address: tuple[str, int] = self._tcp.socket.getsockname()
+            self._udp = DatagramServer(self.address, self._on_datagram)
+            try:
+                self._udp.start()
+                break
+            except OSError as error:
+                self._tcp.stop(timeout=0)
+                if error.errno != errno.EADDRINUSE:
+                    raise
 
     def close(self) -> None:
         self._udp.stop()
