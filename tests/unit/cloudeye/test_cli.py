@@ -50,6 +50,7 @@ def test_an_incomplete_environment_stops_every_command_with_the_names(settings: 
     done = flask(settings, "check")
     assert done.returncode != 0
     assert "APP_NAME is not set\nAPP_SYNC_BATCH is not set" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_check_finds_an_unreachable_database_missing_migrations_and_a_complete_one(
