@@ -16,6 +16,7 @@ from typing import Any
 from deploy import health, orphans, unix_http
 from deploy.launch import process_environment
 from deploy.nginx import Nginx, NginxError
+from deploy.procfs import is_alive, read_pid
 from deploy.render import TREE, render, write, write_file
 
 Say = Callable[[str], None]
@@ -76,7 +77,7 @@ def down(stack: Mapping[str, Any], say: Say) -> bool:
     say(f"stopping supervisord ({pid}) and its processes")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + stack["timeouts"]["systemd_stop"]
-    while orphans.is_alive(pid):
+    while is_alive(pid):
         if time.monotonic() > deadline:
             raise LocalError(f"supervisord ({pid}) has not stopped within timeouts.systemd_stop; see `stack logs`")
         time.sleep(0.1)
@@ -274,11 +275,7 @@ def wait_until_healthy(stack: Mapping[str, Any], say: Say) -> None:
 
 def supervisord_pid(stack: Mapping[str, Any]) -> int | None:
     """The pid of this stack's running supervisord, if it runs."""
-    try:
-        pid = int(Path(stack["supervisor"]["pidfile"]).read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-    return pid if orphans.is_alive(pid) and stack["supervisor"]["config"] in orphans.command_line(pid) else None
+    return read_pid(stack["supervisor"]["pidfile"], named=stack["supervisor"]["config"])
 
 
 def is_running(stack: Mapping[str, Any]) -> bool:

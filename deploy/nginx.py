@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy.procfs import children, command_line, read_pid
+
 
 class NginxError(Exception):
     """nginx refused; `log` holds its own words."""
@@ -32,12 +34,7 @@ class Nginx:
 
     def pid(self) -> int | None:
         """The pid of the running master, if it runs."""
-        try:
-            pid = int(self._pidfile.read_text("ascii"))
-            running = b"nginx" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError):
-            return None
-        return pid if running else None
+        return read_pid(self._pidfile, named="nginx")
 
     def test(self) -> None:
         """Have nginx read its configuration.
@@ -55,7 +52,7 @@ class Nginx:
         """
         self.test()
         pid = self.pid()
-        before = _children(pid) if pid else []
+        before = children(pid) if pid else []
         if self._by_systemd:
             # reload-or-restart also starts one that is stopped
             self._run("nginx cannot be reloaded", ["systemctl", "reload-or-restart", "nginx"])
@@ -89,13 +86,6 @@ class Nginx:
             raise NginxError(complaint, (result.stderr or result.stdout).splitlines()[-20:])
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
-    except OSError:
-        return []
-
-
 def _wait_until_retired(workers: list[int], *, patience: float = 5.0) -> None:
     """A reload returns before it works: wait until the old workers have stopped taking connections."""
     deadline = time.monotonic() + patience
@@ -104,8 +94,5 @@ def _wait_until_retired(workers: list[int], *, patience: float = 5.0) -> None:
 
 
 def _takes_connections(pid: int) -> bool:
-    try:
-        title = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return bool(title) and b"shutting down" not in title
+    title = command_line(pid)
+    return bool(title) and "shutting down" not in title

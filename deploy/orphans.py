@@ -10,27 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy.procfs import children, command_line, is_alive
 from deploy.rules import listening_ports
 
 
 class PortTaken(Exception):
     """A port that the stack needs belongs to something else; the message names both and the remedy."""
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs: one that is only waiting to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def command_line(pid: int) -> str:
-    """The command line of a process, joined by blanks; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
 
 
 def recorded(stack: Mapping[str, Any]) -> dict[int, str]:
@@ -64,9 +49,9 @@ def end(stack: Mapping[str, Any], say: Callable[[str], None], *, patience: float
         return False
     names = ", ".join(f"{name} ({pid})" for pid, name in left.items())
     say(f"ending what a supervisord that was killed left behind: {names}")
-    children = [child for pid in left for child in _children(pid)]
+    workers = [child for pid in left for child in children(pid)]
     for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
-        alive = [pid for pid in (*left, *children) if is_alive(pid)]
+        alive = [pid for pid in (*left, *workers) if is_alive(pid)]
         for pid in alive:
             try:
                 os.kill(pid, number)
@@ -76,13 +61,6 @@ def end(stack: Mapping[str, Any], say: Callable[[str], None], *, patience: float
         while any(is_alive(pid) for pid in alive) and time.monotonic() < deadline:
             time.sleep(0.05)
     return True
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
-    except OSError:
-        return []
 
 
 def refuse_taken_ports(stack: Mapping[str, Any]) -> None:

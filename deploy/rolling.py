@@ -11,7 +11,7 @@ from deploy.instances import Process, Supervisor
 from deploy.layout import Host
 from deploy.sections import Sections
 from deploy.site import Site
-from deploy.steps import Run
+from deploy.steps import ReleaseError, Run
 from deploy.tree import Release
 
 
@@ -169,6 +169,9 @@ def restart_all(run: Run, stack: Mapping[str, Any], host: Host, names: Iterable[
     """Restart the processes on the releases they serve, one at a time, each through its gate."""
     supervisor = Supervisor(stack)
     wanted = set(names)
+    known = {str(process[key]) for process in instances.with_pointer(stack) for key in ("name", "group")}
+    if wanted - known:
+        raise ReleaseError(f"no {', '.join(sorted(wanted - known))} here; there are: {', '.join(sorted(known))}")
     for process in instances.with_pointer(stack):
         if wanted and not wanted & {process["name"], process["group"]}:
             continue

@@ -66,15 +66,24 @@ class SocketKeeper:
             self._let_go(name)
 
     def _judge_all(self, event: Any) -> None:
+        if self._something_is_stopping():
+            # `restart all` starts a group only when the slowest of all groups has stopped
+            self._dead_since.clear()
+            return
         for name in list(self._held):
             group = self._supervisord.process_groups.get(name)
             if group is None or self._is_abandoned(name, list(group.processes.values())):
                 self._let_go(name)
 
+    def _something_is_stopping(self) -> bool:
+        groups = self._supervisord.process_groups.values()
+        states = (process.get_state() for group in groups for process in group.processes.values())
+        return any(state == ProcessStates.STOPPING for state in states)
+
     def _is_abandoned(self, name: str, processes: list[Any]) -> bool:
         # STARTING is no life yet: what dies at each start never reads from its socket.
         states = {process.get_state() for process in processes}
-        if states & {ProcessStates.RUNNING, ProcessStates.STOPPING}:
+        if ProcessStates.RUNNING in states:
             self._dead_since.pop(name, None)
             return False
         if states == {ProcessStates.FATAL}:

@@ -54,6 +54,8 @@ class Supervised:
             f"[fcgi-program:web]\nsocket=tcp://127.0.0.1:{self.port}\nnumprocs=2\n"
             f"process_name=%(program_name)s-%(process_num)d\nstartsecs={startsecs}\nautorestart=true\n"
             f"startretries={startretries}\ncommand={sys.executable} {folder}/server.py {self.broken}\n"
+            "[program:stubborn]\ncommand=/bin/sh -c \"trap '' TERM; while :; do sleep 1; done\"\n"
+            "stopwaitsecs=9\nkillasgroup=true\n"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
@@ -69,6 +71,12 @@ class Supervised:
         """The pid that answers; raises ConnectionError when nobody listens."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             return int(connection.recv(100) or 0)
+
+    def kill(self) -> None:
+        """SIGKILL both processes of the group."""
+        for row in self.rpc().supervisor.getAllProcessInfo():
+            if row["group"] == "web":
+                os.kill(row["pid"], signal.SIGKILL)
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -113,6 +121,18 @@ def test_a_connection_made_while_the_whole_group_restarts_is_answered(start: Cal
         waiting.close()
 
 
+def test_restart_all_keeps_a_port_open_however_long_another_group_takes_to_stop(
+    start: Callable[..., Supervised],
+) -> None:
+    web = start(plugin=True)
+    before = web.ask()
+    web.rpc().supervisor.stopAllProcesses()
+    waiting = socket.create_connection(("127.0.0.1", web.port), timeout=10)
+    web.rpc().supervisor.startAllProcesses()
+    assert int(waiting.recv(100)) not in (0, before)
+    waiting.close()
+
+
 def test_without_the_plugin_the_port_closes_when_the_group_stops(start: Callable[..., Supervised]) -> None:
     web = start(plugin=False)
     web.rpc().supervisor.stopProcessGroup("web")
@@ -143,17 +163,14 @@ def test_a_group_that_is_fatal_gives_its_port_up(start: Callable[..., Supervised
     web = start(plugin=True, startsecs=1, startretries=0)
     assert eventually(lambda: all(row["statename"] == "RUNNING" for row in web.rpc().supervisor.getAllProcessInfo()))
     web.broken.touch()
-    rpc = web.rpc()
-    for row in rpc.supervisor.getAllProcessInfo():
-        os.kill(row["pid"], signal.SIGKILL)
+    web.kill()
     assert eventually(lambda: web.rpc().sockets.held() == [])
 
 
 def test_a_group_that_dies_at_every_start_gives_its_port_up(start: Callable[..., Supervised]) -> None:
     web = start(plugin=True, startsecs=1, startretries=1000)
     web.broken.touch()
-    for row in web.rpc().supervisor.getAllProcessInfo():
-        os.kill(row["pid"], signal.SIGKILL)
+    web.kill()
     assert eventually(lambda: web.rpc().sockets.held() == [])
     web.broken.unlink()
     assert eventually(lambda: web.rpc().sockets.held() == ["web"])
