@@ -36,6 +36,7 @@ INEQUALITIES = (
     ("timeouts.upstream_keepalive", "timeouts.graceful", "nginx must let go of idle connections first"),
     ("timeouts.upstream_keepalive", "timeouts.keepalive", "nginx must let go of idle connections first"),
     ("timeouts.startsecs", "timeouts.health", "a process cannot be healthy before it counts as running"),
+    ("sync.total_timeout", "timeouts.stopwait", "a stopping sync ends the probes under way"),
     ("sync.connect_timeout", "sync.total_timeout", "a probe's parts end before the whole"),
 )
 

@@ -169,6 +169,18 @@ def test_a_changed_interval_keeps_the_state_and_makes_the_site_due(world: World)
         assert row.next_check_at <= utcnow()
 
 
+def test_a_changed_name_does_not_make_the_site_due(world: World) -> None:
+    """Or a user could have any site asked as often as they rename it."""
+    owner = world.log_in("owner")
+    site = owner.has_site()
+    later = utcnow() + timedelta(hours=1)
+    with world.changing_site(site) as row:
+        row.next_check_at = later
+    assert owner.asks("PATCH", f"sites/{site}", {"name": "Renamed"}).status_code == 200
+    with world.changing_site(site) as row:
+        assert row.next_check_at == later
+
+
 def test_a_change_of_nothing_is_refused(world: World) -> None:
     owner = world.log_in("owner")
     answer = owner.asks("PATCH", f"sites/{owner.has_site()}", {})

@@ -45,7 +45,9 @@ def change_site(
     interval: int | None = None,
     allow_private: bool,
 ) -> None:
-    """Change what is given of a site; it is probed at once, and a new URL starts with a clean slate.
+    """Change what is given of a site; a new URL starts with a clean slate.
+
+    It is probed at once when its URL or interval changed: another name is no reason to ask the site again.
 
     Raises:
         BadSite: the URL cannot be watched; nothing was changed.
@@ -55,14 +57,18 @@ def change_site(
         site.url = url
         site.state = "unknown"
         site.status_code = site.latency_ms = site.error = site.last_checked_at = site.state_since = None
+        due = True
+    else:
+        due = interval is not None and interval != site.interval
     if name is not None:
         site.name = name
     if interval is not None:
         site.interval = interval
-    now = utcnow()
-    site.updated_at = site.next_check_at = now
-    # A probe under way asked the old URL: without its claim it has nothing to write.
-    site.claimed_by = site.claimed_until = None
+    site.updated_at = utcnow()
+    if due:
+        site.next_check_at = site.updated_at
+        # A probe under way asked the old URL: without its claim it has nothing to write.
+        site.claimed_by = site.claimed_until = None
 
 
 def _check(url: str, allow_private: bool) -> None:
