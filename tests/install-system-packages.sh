@@ -2,9 +2,10 @@
 # Install the Debian packages of a list that are missing; as another account than root, say how.
 set -eu
 missing=""
-for package in $(grep -v '^#' "$1"); do
+while read -r package; do
+    case "$package" in "" | "#"*) continue ;; esac
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-done
+done <"$1"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ]; then
     echo "the tests need more packages. Run: sudo apt-get install --no-install-recommends$missing" >&2

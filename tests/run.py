@@ -26,7 +26,9 @@ def run(*command: str, **environment: str) -> bool:
     """Run one command in the checkout; say whether it ended well."""
     print(f"$ {' '.join(command)}", flush=True)
     path = f"{BIN}:{os.environ['PATH']}"
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path, **environment}, check=False).returncode == 0
+    return (
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path, **environment}, check=False).returncode == 0
+    )
 
 
 def pytest(*arguments: str, full: bool) -> bool:
@@ -37,7 +39,9 @@ def pytest(*arguments: str, full: bool) -> bool:
 
 def lint(full: bool) -> bool:
     """Every linter, over everything."""
-    scripts = subprocess.run(["git", "ls-files", "*.sh", ".ci/run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    scripts = subprocess.run(
+        ["git", "ls-files", "*.sh", ".ci/run"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return (
         run("ruff", "check", ".")
         and run("ruff", "format", "--check", ".")
