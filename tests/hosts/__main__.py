@@ -49,8 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--name", help="of the host of layout one (default: one)")
     sub.add_argument("--cache", action="store_true", help="put the database host into group cache as well")
     sub.add_argument("--reuse", action="store_true", help="be content with the same set when it is up already")
-    sub = command("down", _down, "remove every trace of a set")
-    sub.add_argument("--all", action="store_true", help="of all sets")
+    # One set at a time, by name: others on this machine may be at work on theirs.
+    command("down", _down, "remove every trace of a set")
     command("status", _status, "show what is up")
     sub = command("ssh", _ssh, "log in, or run a command, on a host")
     sub.add_argument("name", metavar="HOST")
@@ -77,8 +77,8 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    for name in machines.names() if options.all else [options.set]:
-        print(f"set {name}: removed" if machines.down(name) else f"set {name}: nothing there")
+    removed = machines.down(options.set)
+    print(f"set {options.set}: {'removed' if removed else 'nothing there'}")
     return 0
 
 
@@ -122,8 +122,8 @@ def _journal(options: argparse.Namespace) -> int:
 
 
 def _prune(options: argparse.Namespace) -> int:
-    if machines.names():
-        raise HarnessError("hosts are up, and their disks may lie over those roots: `python -m tests.hosts down --all`")
+    if names := machines.names():
+        raise HarnessError(f"hosts are up and their disks may lie over those roots: wait for set {', '.join(names)}")
     for path in rootfs.prune():
         print(f"removed {path}")
     return 0

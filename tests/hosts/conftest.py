@@ -45,3 +45,27 @@ def one_host(one_set: HostSet) -> Host:
 def four_hosts(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
     """Bare Debian hosts lb, app1, app2 and db (which is the cache too): `four_hosts["app1"]`."""
     yield from _made("tfour", "four", "debian12", cache=True)
+
+
+@pytest.fixture(scope="session")
+def el_set(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+    """A set with a single host of the shape of CentOS Stream 9 in all groups, and its inventory."""
+    yield from _made("tel9", "one", "centos9")
+
+
+@pytest.fixture(scope="session")
+def el_host(el_set: HostSet) -> Host:
+    """A bare host of the shape of CentOS Stream 9."""
+    return el_set.hosts[0]
+
+
+@pytest.fixture(scope="session")
+def el10_set(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+    """A set with a single host of the shape of CentOS Stream 10 in all groups, and its inventory."""
+    yield from _made("tel10", "one", "centos10")
+
+
+@pytest.fixture(scope="session")
+def el10_host(el10_set: HostSet) -> Host:
+    """A bare host of the shape of CentOS Stream 10."""
+    return el10_set.hosts[0]

@@ -115,7 +115,9 @@ mkdir -p /usr/lib/rpm/macros.d /var/lib/rpm
 printf '%%_dbpath /var/lib/rpm\\n%%_install_langs en_US\\n' > /usr/lib/rpm/macros.d/macros.el
 rm -rf /root/.rpmdb /var/lib/rpm/*
 rpm --initdb
-rpm -i --justdb --nodeps --noscripts --force-debian /{MIRROR}/installed/*.rpm
+# Debian 12's rpm wants to be told that this is meant; Debian 13's does not know the option.
+force=$(rpm --help | grep -o -- --force-debian || true)
+rpm -i --justdb --nodeps --noscripts $force /{MIRROR}/installed/*.rpm
 rm -rf /{MIRROR}/installed
 : > /etc/machine-id
 """
