@@ -17,7 +17,7 @@ from deploy.stack import Layer, StackError, load, load_with_origin  # noqa: E402
 
 GROUPS = ("lb", "app", "db", "cache")
 # RFC 5737 and RFC 3849 keep these for documentation; the example inventories use them.
-DOCUMENTATION = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+EXAMPLE_NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 LOOPBACK = "127.0.0.1"
 
 Inventory = Mapping[str, Mapping[str, Any]]
@@ -124,7 +124,7 @@ def _address_problems(host: str, hostvars: Inventory, *, alone: bool) -> list[st
         if alone:
             return []
         return [f"{host}: firewalls need its address, not {where!r}: set ansible_host or stack_address to an IP address"]
-    if any(number in ipaddress.ip_network(network) for network in DOCUMENTATION):
+    if any(number in ipaddress.ip_network(network) for network in EXAMPLE_NETWORKS):
         return [f"{host}: {where} is an address for examples: put the real one into the inventory"]
     return []
 
