@@ -10,9 +10,13 @@ from tests.hosts.machine import Host, can_boot_hosts
 from tests.hosts.machines import HostSet
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _this_machine_boots_hosts() -> None:
-    """Skip where no host can be booted; in CI that is a failure, or nobody would notice what is not tried."""
+@pytest.fixture(scope="session")
+def this_machine_boots_hosts() -> None:
+    """Skip where no host can be booted; in CI that is a failure, or nobody would notice what is not tried.
+
+    Every fixture that makes hosts has it. It is not for all tests below this folder: some are run against
+    hosts that stand elsewhere.
+    """
     reason = can_boot_hosts()
     if reason and os.environ.get("CI"):
         pytest.fail(f"this machine cannot boot hosts: {reason}", pytrace=False)
@@ -30,7 +34,7 @@ def _made(set_name: str, layout: str, shape: str, cache: bool = False) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def one_set(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+def one_set(this_machine_boots_hosts: None) -> Iterator[HostSet]:
     """A set with a single bare Debian host in all groups, and its inventory."""
     yield from _made("tone", "one", "debian12")
 
@@ -42,13 +46,13 @@ def one_host(one_set: HostSet) -> Host:
 
 
 @pytest.fixture(scope="session")
-def four_hosts(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+def four_hosts(this_machine_boots_hosts: None) -> Iterator[HostSet]:
     """Bare Debian hosts lb, app1, app2 and db (which is the cache too): `four_hosts["app1"]`."""
     yield from _made("tfour", "four", "debian12", cache=True)
 
 
 @pytest.fixture(scope="session")
-def el_set(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+def el_set(this_machine_boots_hosts: None) -> Iterator[HostSet]:
     """A set with a single host of the shape of CentOS Stream 9 in all groups, and its inventory."""
     yield from _made("tel9", "one", "centos9")
 
@@ -60,7 +64,7 @@ def el_host(el_set: HostSet) -> Host:
 
 
 @pytest.fixture(scope="session")
-def el10_set(_this_machine_boots_hosts: None) -> Iterator[HostSet]:
+def el10_set(this_machine_boots_hosts: None) -> Iterator[HostSet]:
     """A set with a single host of the shape of CentOS Stream 10 in all groups, and its inventory."""
     yield from _made("tel10", "one", "centos10")
 

@@ -15,7 +15,10 @@ from tests.hosts.el import doubles
 from tests.hosts.el.shape import DISTRIBUTIONS
 from tests.hosts.machine import Host
 from tests.hosts.machines import HostSet
+from tests.hosts.settings import CHECKOUT
 from tests.hosts.shell import Result, run
+
+pytestmark = pytest.mark.usefixtures("this_machine_boots_hosts")
 
 # Typed by hand: what Ansible's facts say on the real ones.
 FACTS = {
@@ -105,13 +108,14 @@ def test_installed_units_are_off_until_somebody_starts_them(host: Host, major: i
     # chronyd is skipped wherever the clock cannot be set, on the real ones in a container too.
     units = [unit for unit in units if unit != "chronyd.service"]
     preset = {"crond.service", "logrotate.timer"}  # these EL enables by its own list
-    for unit in units:
-        wanted = "enabled" if unit in preset else "disabled"
-        assert host.run(f"systemctl is-enabled {unit}").out.strip() == wanted, unit
-        assert host.run(f"systemctl is-active {unit}").out.strip() == "inactive", unit
-    for unit in units:
-        host.run(f"systemctl start {unit}", root=True, check=True)
-        assert host.run(f"systemctl is-active {unit}").out.strip() == "active", unit
+
+    def each(verb: str) -> dict[str, str]:
+        return dict(zip(units, host.run(f"systemctl {verb} {' '.join(units)}").out.split(), strict=True))
+
+    assert each("is-enabled") == {unit: "enabled" if unit in preset else "disabled" for unit in units}
+    assert each("is-active") == dict.fromkeys(units, "inactive")
+    host.run(f"systemctl start {' '.join(units)}", root=True, check=True)
+    assert each("is-active") == dict.fromkeys(units, "active")
 
 
 def test_mariadb_has_el_s_socket_log_and_aliases(host: Host) -> None:
@@ -162,6 +166,15 @@ def test_it_comes_back_from_a_power_cut_with_its_firewall(host: Host) -> None:
     host.lose_power()
     assert host.run("systemctl is-active firewalld").out.strip() == "active"
     assert "sshd" in host.journal("sshd")
+
+
+def test_every_double_of_el_10_has_a_name_and_a_repository_that_el_10_has() -> None:
+    listed = (CHECKOUT / "tests" / "unit" / "ansible" / "data" / "el10-packages.txt").read_text().splitlines()
+    real = {line.split()[0]: line.split()[2].lower() for line in listed if not line.startswith("#")}
+    made = doubles.load(10)[0].values()
+    assert {double.name: double.repository for double in made} == {
+        double.name: real.get(double.name) for double in made
+    }
 
 
 def test_an_unknown_key_of_packages_yml_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

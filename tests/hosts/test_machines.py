@@ -17,6 +17,8 @@ from tests.hosts.machines import HostSet
 from tests.hosts.settings import BRIDGE, CGROUP, CHECKOUT, TABLE, inventory_folder, run_folder
 from tests.hosts.shell import HarnessError, run
 
+pytestmark = pytest.mark.usefixtures("this_machine_boots_hosts")
+
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[HostSet]:
