@@ -103,7 +103,9 @@ def _group_problems(groups: Mapping[str, list[str]]) -> list[str]:
     problems = []
     app, balancers = members(groups, "app"), members(groups, "lb")
     if not app:
-        problems.append("the group app has no host: name the inventory with -i, and put hosts into lb, app and db there")
+        problems.append(
+            "the group app has no host: name the inventory with -i, and put hosts into lb, app and db there"
+        )
     for group in ("db", "cache"):
         if len(members(groups, group)) > 1:
             problems.append(f"the group {group} has more than one host: one is what this bundle sets up")
@@ -123,7 +125,9 @@ def _address_problems(host: str, hostvars: Inventory, *, alone: bool) -> list[st
     except ValueError:
         if alone:
             return []
-        return [f"{host}: firewalls need its address, not {where!r}: set ansible_host or stack_address to an IP address"]
+        return [
+            f"{host}: firewalls need its address, not {where!r}: set ansible_host or stack_address to an IP address"
+        ]
     if any(number in ipaddress.ip_network(network) for network in EXAMPLE_NETWORKS):
         return [f"{host}: {where} is an address for examples: put the real one into the inventory"]
     return []

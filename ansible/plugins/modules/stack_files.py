@@ -114,7 +114,7 @@ class Set:
         except Missing as error:
             if self.module.check_mode:
                 return None  # an earlier task would have made the account
-            self.module.fail_json(msg="%s: there is no account or group %s" % (item["path"], error))
+            self.module.fail_json(msg="{}: there is no account or group {}".format(item["path"], error))
 
     def note(self, path, before="", after=""):
         self.changes.append(Change(path, before, after))
@@ -150,7 +150,7 @@ class Set:
         if os.path.islink(path) or not os.path.exists(path):
             return None
         if not os.path.isfile(path):
-            self.module.fail_json(msg="%s is there and is no file" % path)
+            self.module.fail_json(msg=f"{path} is there and is no file")
         with open(path, "rb") as file:
             return file.read()
 
@@ -158,7 +158,7 @@ class Set:
         folder = os.path.dirname(path)
         if not os.path.isdir(folder):
             os.makedirs(folder, 0o755)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".%s." % os.path.basename(path))
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -251,12 +251,13 @@ def judge(module, backup, made):
     program = shutil.which(command[0], path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") if command else None
     if program is None:
         return
-    status, out, err = module.run_command([program] + command[1:])
+    status, out, err = module.run_command([program, *command[1:]])
     if status != 0:
         backup.restore(module, made)
         module.fail_json(
-            msg="`%s` refused the new files, so the old ones were put back:\n%s"
-            % (" ".join(command), (err or out).strip()),
+            msg="`{}` refused the new files, so the old ones were put back:\n{}".format(
+                " ".join(command), (err or out).strip()
+            ),
             refused=sorted(backup.kept),
         )
 

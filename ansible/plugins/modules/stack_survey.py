@@ -127,7 +127,7 @@ def owners(inodes):
 def unit_of(pid):
     """The systemd unit that a process belongs to; empty when it belongs to none."""
     try:
-        with open("/proc/%s/cgroup" % pid) as file:
+        with open(f"/proc/{pid}/cgroup") as file:
             parts = file.read().replace("\n", "/").split("/")
     except OSError:
         return ""
@@ -142,7 +142,7 @@ def listeners():
         {
             "port": port,
             "address": address,
-            "process": first_line("/proc/%s/comm" % held[inode]) if inode in held else "",
+            "process": first_line(f"/proc/{held[inode]}/comm") if inode in held else "",
             "unit": unit_of(held[inode]) if inode in held else "",
         }
         for inode, (address, port) in sorted(inodes.items(), key=lambda item: item[1][1])

@@ -67,7 +67,7 @@ def pins(module, text):
     for line in text.splitlines():
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)\s*(;?)", line)
         if match and match.group(3):
-            module.fail_json(msg="environment markers are not understood here: %s" % line)
+            module.fail_json(msg=f"environment markers are not understood here: {line}")
         if match:
             found[re.sub("[-_.]+", "-", match.group(1)).lower()] = match.group(2)
     if not found:
@@ -88,9 +88,9 @@ def differences(wanted, made_of, now):
     if now is None:
         return ["there is no environment"]
     if made_of and now["version"] != made_of["version"]:
-        return ["made with Python %s, not %s" % (now["version"].split()[0], made_of["version"].split()[0])]
+        return ["made with Python {}, not {}".format(now["version"].split()[0], made_of["version"].split()[0])]
     return [
-        "%s is %s, not %s" % (name, now["held"].get(name, "missing"), version)
+        "{} is {}, not {}".format(name, now["held"].get(name, "missing"), version)
         for name, version in sorted(wanted.items())
         if now["held"].get(name) != version
     ]
@@ -100,7 +100,7 @@ def must(module, command, environment):
     """Run a command; fail with its last words."""
     status, out, err = module.run_command(command, environ_update=environment)
     if status != 0:
-        module.fail_json(msg="`%s` failed:\n%s" % (" ".join(command), (err or out).strip()[-3000:]))
+        module.fail_json(msg="`{}` failed:\n{}".format(" ".join(command), (err or out).strip()[-3000:]))
 
 
 def install(module, remake):
@@ -140,11 +140,11 @@ def main():
     differs = differences(wanted, made_of, now)
     if differs and not module.check_mode:
         if made_of is None:
-            module.fail_json(msg="there is no %s on this host" % module.params["python"])
+            module.fail_json(msg="there is no {} on this host".format(module.params["python"]))
         install(module, remake=now is None or now["version"] != made_of["version"])
         left = differences(wanted, made_of, ask(module, python))
         if left:
-            module.fail_json(msg="after the installation still: %s" % "; ".join(left))
+            module.fail_json(msg="after the installation still: {}".format("; ".join(left)))
     module.exit_json(changed=bool(differs), differs=differs)
 
 

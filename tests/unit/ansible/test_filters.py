@@ -1,0 +1,98 @@
+"""The filters that hand deploy/ to the roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+
+from deploy.stack import load
+
+from .support import plugin
+
+stack = plugin("filter/stack.py")
+python = plugin("filter/python.py")
+
+NAMES = ["secret_key", "database_password"]
+
+
+def test_the_values_are_those_that_everything_else_uses() -> None:
+    assert stack.stack_load({}) == load("host")
+
+
+def test_a_value_that_does_not_fit_is_refused_by_name() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"nginx\.http_porrt"):
+        stack.stack_load({"nginx": {"http_porrt": 1}})
+
+
+def test_a_template_comes_with_the_path_where_it_belongs() -> None:
+    file = stack.stack_file(stack.stack_load({"stack": {"name": "watcher"}}), "systemd/stack.service.j2")
+    assert file["path"] == "/etc/systemd/system/watcher.service"
+    assert "User=watcher" in file["content"]
+
+
+def test_a_template_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"no template nginx/none\.j2"):
+        stack.stack_file(stack.stack_load({}), "nginx/none.j2")
+
+
+def test_a_balancers_site_names_the_app_hosts_and_its_own_error_pages() -> None:
+    overrides = {"fleet": {"app": ["10.0.0.2", "10.0.0.3"]}}
+    files = {file["path"]: file["content"] for file in stack.stack_balancer_files(overrides)}
+    site = files["/etc/nginx/conf.d/cloudeye.conf"]
+    assert "server 10.0.0.2:80" in site
+    assert "server 10.0.0.3:80" in site
+    assert "/opt/cloudeye/lb/rendered/errors/" in site
+    assert "/opt/cloudeye/lb/rendered/errors/502.json" in files
+
+
+def test_the_hosts_file_gives_the_engine_the_same_values() -> None:
+    overrides = {"api": {"instances": 3}, "nginx": {"deny": ["10.0.0.0/8"]}}
+    assert yaml.safe_load(stack.stack_yaml(overrides)) == overrides
+
+
+@pytest.mark.parametrize(("primary", "plain"), [(True, True), (False, False)])
+def test_only_the_primary_stack_has_the_plain_command_names(primary: bool, plain: bool) -> None:
+    files = stack.command_files(stack.stack_load({"stack": {"name": "watcher", "primary": primary}}))
+    commands = {file["path"].rsplit("/", 1)[1] for file in files}
+    assert {"watcherctl", "watcher-stack"} <= commands
+    assert ({"supervisorctl", "stack"} <= commands) is plain
+
+
+def secret_values(vault: dict[str, str], **found: dict[str, str]) -> Any:
+    hostvars = {host: {"secrets_found": {"found": values}} for host, values in found.items()}
+    return stack.stack_secret_values(NAMES, vault, [*found, "unreached"], {**hostvars, "unreached": {}})
+
+
+def test_a_secret_that_a_host_has_is_kept_and_the_first_host_decides() -> None:
+    values = secret_values({}, db={"secret_key": "old"}, app={"secret_key": "other", "database_password": "app's"})
+    assert values == {"secret_key": "old", "database_password": "app's"}
+
+
+def test_a_secret_from_the_vault_wins() -> None:
+    assert secret_values({"secret_key": "vault's"}, app={"secret_key": "old"})["secret_key"] == "vault's"
+
+
+def test_a_secret_that_nobody_has_is_made_anew_each_time() -> None:
+    first, second = secret_values({}, app={}), secret_values({}, app={})
+    assert set(first) == set(NAMES)
+    assert len({*first.values(), *second.values()}) == 4
+    assert min(map(len, first.values())) >= 40
+
+
+def test_a_secret_file_is_closed_to_everyone_but_its_owner() -> None:
+    files = stack.stack_secret_files({"secret_key": "x"}, "/etc/cloudeye/secrets", "cloudeye")
+    assert files == [
+        {"path": "/etc/cloudeye/secrets/secret_key", "content": "x\n", "owner": "cloudeye", "mode": "0600"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "pattern"),
+    [("/usr/bin/python3.12", "mysqlclient-2.3.1-cp312-*.whl"), ("/usr/bin/python3", "mysqlclient-2.3.1-*.whl")],
+)
+def test_a_wheel_is_looked_for_by_version_and_python(interpreter: str, pattern: str) -> None:
+    lock = "mysqlclient==2.3.1 \\\n    --hash=sha256:00\n"
+    assert python.wheel_patterns(lock, interpreter) == [pattern]

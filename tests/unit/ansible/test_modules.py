@@ -1,0 +1,165 @@
+"""Our own modules, run as Ansible runs them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Call
+
+ME = {"owner": "root", "group": "root"}
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="hands files to root")
+
+
+@root_only
+class TestFiles:
+    def test_it_makes_what_is_missing_and_then_nothing_more(self, call: Call, tmp_path: Path) -> None:
+        wanted: dict[str, Any] = {
+            "directories": [{"path": f"{tmp_path}/a/b", "mode": "0750"}],
+            "files": [{"path": f"{tmp_path}/a/b/c.conf", "content": "one\n", "mode": "0600"}],
+            "links": [{"path": f"{tmp_path}/link", "target": "a/b/c.conf"}],
+        }
+        assert call("stack_files", **wanted)["changed"] is True
+        assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o750
+        assert stat.S_IMODE((tmp_path / "a/b/c.conf").stat().st_mode) == 0o600
+        assert (tmp_path / "link").read_text() == "one\n"
+        assert call("stack_files", **wanted)["changed"] is False
+
+    def test_it_mends_what_was_changed_by_hand(self, call: Call, tmp_path: Path) -> None:
+        wanted = {"files": [{"path": f"{tmp_path}/c", "content": "one\n"}]}
+        call("stack_files", **wanted)
+        (tmp_path / "c").write_text("two\n")
+        assert call("stack_files", **wanted)["changed_paths"] == [f"{tmp_path}/c"]
+        assert (tmp_path / "c").read_text() == "one\n"
+        (tmp_path / "c").chmod(0o666)
+        assert call("stack_files", **wanted)["changed"] is True
+        assert stat.S_IMODE((tmp_path / "c").stat().st_mode) == 0o644
+
+    def test_in_check_mode_it_says_what_it_would_do_and_does_nothing(self, call: Call, tmp_path: Path) -> None:
+        answer = call(
+            "stack_files",
+            check=True,
+            directories=[{"path": f"{tmp_path}/d"}],
+            files=[{"path": f"{tmp_path}/d/c", "content": "one\n", "owner": "an-account-to-come"}],
+        )
+        assert answer["changed"] is True
+        assert [part["after"] for part in answer["diff"]] == ["folder\n", "one\n"]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_set_that_is_refused_is_put_back_whole(self, call: Call, tmp_path: Path) -> None:
+        old = tmp_path / "old.conf"
+        old.write_text("good\n")
+        old.chmod(0o640)
+        answer = call(
+            "stack_files",
+            files=[{"path": str(old), "content": "bad\n"}, {"path": f"{tmp_path}/new.conf", "content": "bad\n"}],
+            validate=["sh", "-c", f"echo no good >&2; ! grep bad {tmp_path}/*.conf"],
+        )
+        assert answer["failed"] is True
+        assert "no good" in answer["msg"]
+        assert old.read_text() == "good\n"
+        assert stat.S_IMODE(old.stat().st_mode) == 0o640
+        assert [path.name for path in tmp_path.iterdir()] == ["old.conf"]
+
+    def test_a_set_that_is_accepted_stays(self, call: Call, tmp_path: Path) -> None:
+        answer = call("stack_files", files=[{"path": f"{tmp_path}/c", "content": "x\n"}], validate=["true"])
+        assert answer["changed"] is True
+        assert (tmp_path / "c").read_text() == "x\n"
+
+    def test_a_command_that_is_not_installed_yet_judges_nothing(self, call: Call, tmp_path: Path) -> None:
+        call("stack_files", files=[{"path": f"{tmp_path}/c", "content": "x\n"}], validate=["no-such-command"])
+        assert (tmp_path / "c").read_text() == "x\n"
+
+    def test_it_removes_what_must_not_be_there(self, call: Call, tmp_path: Path) -> None:
+        (tmp_path / "gone").write_text("x")
+        assert call("stack_files", absent=[f"{tmp_path}/gone", f"{tmp_path}/never"])["changed"] is True
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_account_that_is_not_there_is_named(self, call: Call, tmp_path: Path) -> None:
+        answer = call("stack_files", files=[{"path": f"{tmp_path}/c", "content": "", "owner": "nobody-at-all"}])
+        assert "no account or group nobody-at-all" in answer["msg"]
+
+
+class TestSurvey:
+    def test_it_finds_who_listens_where(self, call: Call) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            survey = call("stack_survey", unit="none.service", disk="/no/such/folder")["survey"]
+        ours = [row for row in survey["listeners"] if row["port"] == port]
+        assert [row["address"] for row in ours] == ["127.0.0.1"]
+        assert ours[0]["process"] in Path("/proc/self/comm").read_text()
+
+    def test_it_measures_the_host(self, call: Call, tmp_path: Path) -> None:
+        survey = call("stack_survey", unit="none.service", disk=str(tmp_path / "to" / "come"))["survey"]
+        space = os.statvfs(tmp_path)
+        assert abs(survey["disk_mb"] - (space.f_bavail * space.f_frsize >> 20)) < 1024
+        assert survey["memory_mb"] > 16
+        assert survey["python"] == ".".join(map(str, sys.version_info[:3]))
+        assert survey["selinux"] in ("disabled", "permissive", "enforcing")
+
+    def test_it_says_which_paths_and_patterns_match(self, call: Call, tmp_path: Path) -> None:
+        (tmp_path / "a_Packages").touch()
+        patterns = [f"{tmp_path}/*_Packages", f"{tmp_path}/none"]
+        survey = call("stack_survey", unit="u.service", disk="/", exists=patterns)["survey"]
+        assert survey["existing"] == patterns[:1]
+
+    def test_it_says_which_addresses_take_no_connection(self, call: Call) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            with socket.create_server(("127.0.0.1", 0)) as other:
+                closed = other.getsockname()[1]
+            targets = [{"host": "127.0.0.1", "port": port}, {"host": "127.0.0.1", "port": closed}]
+            survey = call("stack_survey", unit="u.service", disk="/", connect=targets)["survey"]
+        assert [row["port"] for row in survey["unreachable"]] == [closed]
+
+
+class TestSecrets:
+    def test_it_reads_what_is_there(self, call: Call, tmp_path: Path) -> None:
+        (tmp_path / "one").write_text("value\n")
+        answer = call("stack_secrets", no_log=True, path=str(tmp_path), names=["one", "two"])
+        assert answer["found"] == {"one": "value"}
+
+    def test_it_refuses_a_task_that_would_show_them(self, call: Call, tmp_path: Path) -> None:
+        (tmp_path / "one").write_text("value\n")
+        answer = call("stack_secrets", path=str(tmp_path), names=["one"])
+        assert "no_log" in answer["msg"]
+        assert "value" not in str(answer)
+
+
+class TestVenv:
+    def test_it_says_what_is_not_as_the_lock_file_says(self, call: Call, tmp_path: Path) -> None:
+        answer = call(
+            "stack_venv",
+            check=True,
+            path=str(tmp_path / "venv"),
+            python=sys.executable,
+            requirements="Jinja2==3.1.6 \\\n    --hash=sha256:00\n",
+        )
+        assert answer["differs"] == ["there is no environment"]
+        assert not (tmp_path / "venv").exists()
+
+    def test_an_environment_that_holds_other_versions_differs(self, call: Call) -> None:
+        answer = call(
+            "stack_venv", check=True, path=sys.prefix, python=sys.executable, requirements="PyYAML==0.1\nno-such==1\n"
+        )
+        assert answer["changed"] is True
+        assert any(phrase.startswith("no-such is missing, not 1") for phrase in answer["differs"])
+        assert any(phrase.startswith("pyyaml is ") for phrase in answer["differs"])
+
+    def test_an_environment_that_holds_them_is_left_alone(self, call: Call) -> None:
+        import yaml
+
+        pin = f"pyyaml=={yaml.__version__}\n"
+        answer = call("stack_venv", path=sys.prefix, python=sys.executable, requirements=pin)
+        assert (answer["changed"], answer["differs"]) == (False, [])
+
+    def test_a_lock_file_with_conditions_is_refused(self, call: Call, tmp_path: Path) -> None:
+        line = "a==1 ; python_version < '3'\n"
+        answer = call("stack_venv", check=True, path=str(tmp_path), python=sys.executable, requirements=line)
+        assert "environment markers" in answer["msg"]
