@@ -35,7 +35,7 @@ On a machine with a compiler and the OS and Python of the hosts:
 RELEASE_HELP = """\
 On a host, as root. The archive is unpacked first, and its own engine runs the release:
   tar -xzf cloudeye-ID.tar.gz -C /opt/NAME/incoming/ID
-  PYTHONPATH=/opt/NAME/incoming/ID /opt/NAME/supervisor/bin/python -m deploy.cli release \\
+  PYTHONPATH=/opt/NAME/incoming/ID /opt/NAME/supervisor/bin/python -P -m deploy.cli release \\
       /opt/NAME/incoming/ID --config /etc/NAME/stack.yml --wheels /opt/NAME/wheels --json
 The first host of a fleet migrates; the others get --no-migrate. Standard output is one line of JSON with --json:
   {"changed": true, "release": ID, "previous": ID, "steps": [{"name": ..., "seconds": ..., "changed": ...}]}
@@ -154,7 +154,7 @@ def _release_archive(args: argparse.Namespace, host: Host) -> int:
     rest = sys.argv[1:]
     rest[rest.index(str(args.source))] = str(folder)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    os.execve(sys.executable, [sys.executable, "-m", "deploy.cli", *rest], environment)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "deploy.cli", *rest], environment)  # noqa: S606
 
 
 def run_rollback(args: argparse.Namespace) -> int:

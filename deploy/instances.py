@@ -13,7 +13,7 @@ from deploy.layout import Host
 from deploy.local import link
 from deploy.steps import ReleaseError
 
-NOT_RUNNING, ALREADY_STARTED = 70, 60  # supervisor.xmlrpc.Faults
+UNKNOWN_METHOD, ALREADY_STARTED, NOT_RUNNING = 1, 60, 70  # supervisor.xmlrpc.Faults
 ENDED = ("BACKOFF", "EXITED", "FATAL")
 POLL = 0.1  # seconds between two looks
 
@@ -26,9 +26,10 @@ class Supervisor:
     def __init__(self, stack: Mapping[str, Any]) -> None:
         self._stack = stack
         # A stop may last until supervisor kills.
-        self.rpc: Any = unix_http.supervisor_rpc(
+        self._proxy: Any = unix_http.supervisor_rpc(
             stack["supervisor"]["socket"], timeout=stack["timeouts"]["stopwait"] + 60.0
-        ).supervisor
+        )
+        self.rpc: Any = self._proxy.supervisor
 
     def table(self) -> dict[str, dict[str, Any]]:
         """supervisord's processes by name; empty when it does not answer."""
@@ -62,6 +63,18 @@ class Supervisor:
         """Stop a group, each process within its stopwait, and forget it."""
         self.rpc.stopProcessGroup(group)
         self.rpc.removeProcessGroup(group)
+
+    def replace(self, group: str) -> None:
+        """Stop a group and load its changed section; its socket stays open where the plugin can do that."""
+        self.rpc.stopProcessGroup(group)
+        try:
+            self._proxy.sockets.replace(group)
+        except xmlrpc.client.Fault as error:
+            if error.faultCode != UNKNOWN_METHOD:
+                raise ReleaseError(f"supervisor cannot replace {group}: {error.faultString}") from error
+            # supervisord was started with a plugin older than this release
+            self.rpc.removeProcessGroup(group)
+            self.rpc.addProcessGroup(group)
 
     def restart(self, process: Process) -> None:
         """Stop a process and wait for it; start it without waiting: its gate does that.
@@ -148,10 +161,10 @@ def gate(stack: Mapping[str, Any], process: Process, release: str, *, patient: b
     deadline = time.monotonic() + stack["timeouts"]["health"]
     while True:
         problem = verdict(stack, process, release)
-        if not problem:
-            return
         row = health.supervisor_states(stack).get(process["name"], {})
         state = str(row.get("statename", "ABSENT"))
+        if not problem and state == "RUNNING":
+            return
         if state in ENDED and not patient:
             problem = f"it ended while starting ({row.get('spawnerr') or state})"
         if time.monotonic() > deadline or (state in ENDED and not patient):

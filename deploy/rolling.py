@@ -25,7 +25,7 @@ class Roll:
         self._stack = release.stack
         self._supervisor = Supervisor(release.stack)
         self._sections = Sections(release.stack, release.rendered)
-        self._site = Site(release.stack, release.root)
+        self._site = Site(release.stack)
         self._added: list[str] = []
         self._changed: list[str] = []
         self._removed: list[str] = []
@@ -126,10 +126,12 @@ class Roll:
         for group in self._changed:
             self._run.say(f"{group}: its section changed")
             self._run.undo(f"the old section of {group}", partial(self._reload, group))
-            for process in instances.with_pointer(self._stack):
-                if process["group"] == group:
-                    self._point(process)
-            sections.replace_group(self._run, self._release, self._supervisor, self._site, group)
+            members = [process for process in instances.with_pointer(self._stack) if process["group"] == group]
+            for process in members:
+                self._point(process)
+            self._supervisor.replace(group)
+            for process in members:
+                instances.gate(self._stack, process, self._release.name)
         for group in self._removed:
             self._run.say(f"{group}: gone")
             self._run.undo(f"the group {group}", partial(self._reload, group))
@@ -141,8 +143,9 @@ class Roll:
         self._sections.put_back()
         self._supervisor.changes()
         if group in self._loaded():
-            self._supervisor.remove(group)
-        self._supervisor.add(group)
+            self._supervisor.replace(group)
+        else:
+            self._supervisor.add(group)
 
     def _reload_all(self) -> None:
         """Take a supervisord that this run has started back to what its files said before."""

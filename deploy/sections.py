@@ -1,7 +1,7 @@
 """The stack's sections in supervisor: the same in each ordinary release, replaced one group at a time.
 
-What a section says (ports, number of instances, times) is taken up only by a group that is stopped and loaded
-again, and its listening socket closes meanwhile. So nginx is told to leave that port out first.
+What a section says (number of instances, times) is taken up only by a group that is stopped and loaded again. The
+plugin keeps its listening socket meanwhile, so that requests wait rather than fail.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from typing import Any
 from deploy import instances
 from deploy.instances import Supervisor
 from deploy.render import write_file
-from deploy.site import Site
 from deploy.steps import ReleaseError, Run
-from deploy.tree import Release
-
-DRAIN = 1.0  # seconds for nginx's old workers to see that they are to end
 
 
 class Sections:
@@ -100,24 +96,3 @@ def start_supervisord(stack: Mapping[str, Any], supervisor: Supervisor) -> None:
         if result.returncode == 0:
             return
     raise ReleaseError(f"{unit} does not start; see `journalctl -u {unit}`", log=result.stderr.splitlines()[-20:])
-
-
-def replace_group(run: Run, release: Release, supervisor: Supervisor, site: Site, group: str) -> None:
-    """Load a group's changed section: leave its port out of nginx, stop it, load it, gate each of its processes."""
-    stack = release.stack
-    members = [process for process in instances.with_pointer(stack) if process["group"] == group]
-    port = next((process["port"] for process in members if process["kind"] == "api"), None)
-    served = site.text()
-    drained = port is not None and len(stack["api"]["ports"]) > 1 and served is not None
-    if drained and port is not None:
-        run.say(f"{group}: nginx leaves port {port} out")
-        site.install(site.without(port))
-        time.sleep(DRAIN)
-    try:
-        supervisor.remove(group)
-        supervisor.add(group)
-        for process in members:
-            instances.gate(stack, process, release.name)
-    finally:
-        if drained:
-            site.install(served)

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from deploy.nginx import Nginx, NginxError
-from deploy.render import render_template, write_file
+from deploy.render import write_file
 from deploy.steps import ReleaseError
-
-TEMPLATE = "nginx/conf.d/site.conf.j2"
 
 
 class Site:
     """The file that nginx reads of this stack, and how nginx is told of a new one."""
 
-    def __init__(self, stack: Mapping[str, Any], tree: Path) -> None:
+    def __init__(self, stack: Mapping[str, Any]) -> None:
         self._stack = stack
-        self._tree = tree
         self.path = Path(stack["paths"]["nginx_conf"], "conf.d", f"{stack['stack']['name']}.conf")
 
     def text(self) -> str | None:
@@ -41,12 +38,6 @@ class Site:
             self._write(before)
             raise ReleaseError(f"{refused.message}; the old site is back", log=refused.log) from refused
         return True
-
-    def without(self, port: int) -> str:
-        """The release's site with one port left out, while its group is replaced."""
-        ports = [other for other in self._stack["api"]["ports"] if other != port]
-        stack = {**self._stack, "api": {**self._stack["api"], "ports": ports}}
-        return render_template(stack, TEMPLATE, tree=self._tree)
 
     def _write(self, text: str | None) -> None:
         if text is None:

@@ -18,11 +18,13 @@ import time
 from typing import Any
 
 import supervisor.events as events
+from supervisor.process import FastCGIProcessGroup
 from supervisor.states import ProcessStates
+from supervisor.xmlrpc import Faults, RPCError
 
 
 class SocketKeeper:
-    """Holds a reference to the socket of each group that has one; its public method is an RPC of `sockets`."""
+    """Holds a reference to the socket of each group that has one; its public methods are RPCs of `sockets`."""
 
     def __init__(self, supervisord: Any, release_seconds: float) -> None:
         self._supervisord = supervisord
@@ -41,6 +43,34 @@ class SocketKeeper:
     def held(self) -> list[str]:
         """The names of the groups whose sockets are held open."""
         return sorted(self._held)
+
+    def replace(self, name: str) -> bool:
+        """Load a stopped group's section anew, as `reloadConfig` has read it, and give it the socket it had.
+
+        `removeProcessGroup` and `addProcessGroup` close the socket between them and reset what waits in its backlog;
+        here that waits for the new processes. A section with another address gets another socket.
+
+        Raises:
+            RPCError: when there is no such group, or it has not stopped.
+        """
+        configs = {config.name: config for config in self._supervisord.options.process_group_configs}
+        if name not in configs or name not in self._supervisord.process_groups:
+            raise RPCError(Faults.BAD_NAME, name)
+        config = configs[name]
+        manager = getattr(self._supervisord.process_groups[name], "socket_manager", None)
+        kept = self._held.pop(name, None)  # this reference keeps the socket open until the new group holds it
+        if not self._supervisord.remove_process_group(name):
+            if kept is not None:
+                self._held[name] = kept
+            raise RPCError(Faults.STILL_RUNNING, name)
+        if manager is not None and kept is not None and config.socket_config.url == manager.config().url:
+            config.after_setuid()
+            group = FastCGIProcessGroup(config, socketManager=lambda *_, **__: manager)
+            self._supervisord.process_groups[name] = group
+            events.notify(events.ProcessGroupAddedEvent(name))
+            return True
+        kept = manager = None  # closes it, which the new group may need
+        return bool(self._supervisord.add_process_group(config))
 
     def _hold(self, group: Any) -> None:
         manager = getattr(group, "socket_manager", None)

@@ -6,7 +6,9 @@ tests, and the tests rather than systemd start nginx and supervisord.
 
 from __future__ import annotations
 
+import copy
 import http.client
+import io
 import json
 import os
 import re
@@ -18,12 +20,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from deploy import build, local, sections
+from deploy import build, cli, health, local, sections
 from deploy.nginx import Nginx
 from deploy.render import TREE, render, render_template, write, write_file
 from deploy.stack import Layer, load
@@ -47,8 +50,8 @@ class Bench:
         self.values: dict[str, Any] = {
             "stack": {"name": "hello", "environment": "test"},
             "app": {"module": "hello", "wsgi": "hello.wsgi:app", "sync": "hello.sync"},
-            "api": {"ports": PORTS, "instances": 2},
-            "sync": {"heartbeat_seconds": 1},
+            "api": {"ports": PORTS, "instances": 1},
+            "sync": {"heartbeat_seconds": 1, "connect_timeout": 1, "read_timeout": 1, "total_timeout": 2},
             "timeouts": {"startsecs": 1, "health": 15, "upstream_keepalive": 1, "graceful": 4, "stopwait": 6},
             "nginx": {"started_by": "stack", "listen": ["127.0.0.1"], "http_port": HTTP, "rate": 0},
             "database": {"engine": "sqlite"},
@@ -59,6 +62,9 @@ class Bench:
         self.values["nginx"]["user"] = "root" if os.geteuid() == 0 else ""
         self.values["paths"].update(root=str(self.root), secrets=str(folder / "etc" / "secrets"))
         self.values["paths"]["nginx_conf"] = str(folder / "etc" / "nginx")
+        self.first_values = copy.deepcopy(self.values)
+        self.first: build.Built | None = None
+        self.first_said = ""
 
     # What somebody else has done before a release: the repository, and provisioning.
 
@@ -76,9 +82,12 @@ class Bench:
             ignore=shutil.ignore_patterns("__pycache__"),
         )
         write_file(self.repository / "pyproject.toml", '[project]\nname = "hello"\nversion = "1.0"\n')
+        write_file(self.repository / ".gitignore", "dist/\n__pycache__/\n")
         write_file(self.repository / "requirements" / "app.txt", small_lock())
         self.git("init", "--quiet")
         self.commit("first")
+        self.git("tag", "start")
+        self.first = self.build()
 
     def git(self, *arguments: str) -> str:
         who = {
@@ -161,26 +170,59 @@ class Bench:
 
     def line(self, *arguments: str) -> list[str]:
         name, *rest = arguments
-        return [f"{self.root}/supervisor/bin/python", "-m", "deploy.cli", name, "--config", str(self.config), *rest]
+        return [
+            f"{self.root}/supervisor/bin/python",
+            "-P",
+            "-m",
+            "deploy.cli",
+            name,
+            "--config",
+            str(self.config),
+            *rest,
+        ]
 
     def environment(self, engine: Path | None = None) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(engine or self.root / "current")}
 
-    def release(self, built: build.Built, *options: str) -> dict[str, Any]:
-        """Unpack and release; return what the engine says, with its exit status and standard error."""
-        return self.release_folder(self.unpack(built), *options)
+    def stack_command(self, *arguments: str) -> dict[str, Any]:
+        """Run a command of `stack` in this process; return its JSON, exit status and standard error."""
+        output, errors = io.StringIO(), io.StringIO()
+        name, *rest = arguments
+        with redirect_stdout(output), redirect_stderr(errors):
+            status = cli.main([name, "--config", str(self.config), "--account", "root", "--json", *rest])
+        lines = output.getvalue().splitlines()
+        assert len(lines) == 1, f"{lines}\n{errors.getvalue()}"
+        return {**json.loads(lines[0]), "status": status, "stderr": errors.getvalue()}
 
-    def release_folder(self, folder: Path, *options: str) -> dict[str, Any]:
-        result = self.command("release", str(folder), "--account", "root", "--json", *options, engine=folder)
-        assert result.stdout.strip(), result.stderr
-        return {**json.loads(result.stdout.splitlines()[-1]), "status": result.returncode, "stderr": result.stderr}
+    def release(self, built: build.Built, *options: str) -> dict[str, Any]:
+        """Unpack and release; return what the engine says."""
+        return self.stack_command("release", str(self.unpack(built)), *options)
+
+    def settle(self) -> None:
+        """Bring everything back to the values, the files and the release that the tests start from."""
+        self.values = copy.deepcopy(self.first_values)
+        self.write_config()
+        self.git("reset", "--quiet", "--hard", "start")
+        self.git("clean", "--quiet", "-fd")
+        assert self.first is not None
+        said = self.release(self.first)
+        assert said["status"] == 0, said["stderr"]
 
     def serving(self) -> dict[str, str]:
         """The release that each process says it serves, asked of the process itself."""
-        result = self.command("status", "--json", engine=TREE)
-        rows = json.loads(result.stdout)["processes"]
-        assert all(row["healthy"] for row in rows if row["name"] != "nginx"), result.stdout
-        return {row["name"]: row["release"] for row in rows if row["name"] != "nginx"}
+        rows = health.check(self.stack())
+        assert all(row.healthy for row in rows), rows
+        return {row.name: row.release for row in rows if row.name != "nginx"}
+
+    def edit(self, name: str, before: str, after: str) -> build.Built:
+        """Commit a file of the repository with some of its text replaced, and build that."""
+        text = (self.repository / name).read_text("utf-8")
+        assert before in text
+        return self.variant(name, text.replace(before, after))
+
+    def recorded(self) -> list[dict[str, Any]]:
+        """The record of the runs on this host."""
+        return [json.loads(line) for line in (self.root / "releases.jsonl").read_text("utf-8").splitlines()]
 
     def pointers(self) -> set[str]:
         return {path.resolve().name for path in (self.root / "instances").iterdir()}
@@ -199,9 +241,14 @@ def small_lock() -> str:
 
 
 class Client:
-    """Sends GET and POST through nginx, on connections that stay open, and counts the answers."""
+    """Sends GET and POST through nginx, and counts the answers.
 
-    def __init__(self, threads: int = 3) -> None:
+    Connections stay open unless told otherwise. An nginx that is reloaded closes connections that happen to be idle
+    without a word, so where its site changes each request has a connection of its own.
+    """
+
+    def __init__(self, threads: int = 3, *, keep_alive: bool = True) -> None:
+        self._keep_alive = keep_alive
         self.answers: Counter[str] = Counter()
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._work) for _ in range(threads)]
@@ -228,6 +275,8 @@ class Client:
                     self.answers[str(answer.status)] += 1
                 except OSError as error:
                     self.answers[type(error).__name__] += 1
+                    connection.close()
+                if not self._keep_alive:
                     connection.close()
             time.sleep(0.002)
         connection.close()

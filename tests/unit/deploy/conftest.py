@@ -1,0 +1,40 @@
+"""One host in a folder for all tests of releases: its virtual environment is built once."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.deploy.bench import Bench
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Bench]:
+    """A provisioned host with a first release; its folder is short enough for unix sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="stack-", dir="/tmp"))
+    bench = Bench(folder)
+    try:
+        bench.make_repository()
+        bench.provision()
+        bench.start()
+        assert bench.first is not None
+        source = bench.unpack(bench.first)
+        # As Ansible calls it: the engine of the incoming release, in a process of its own.
+        result = bench.command("release", str(source), "--account", "root", "--json", engine=source)
+        assert result.returncode == 0, result.stderr
+        bench.first_said = result.stdout
+        yield bench
+    finally:
+        bench.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def bench(host: Bench) -> Bench:
+    """The host as it was after its first release."""
+    host.settle()
+    return host
