@@ -1,0 +1,1 @@
+"""The database's host, and who reaches it."""

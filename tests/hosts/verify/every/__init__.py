@@ -1,0 +1,1 @@
+"""Every host of the inventory."""

@@ -1,0 +1,1 @@
+"""Hosts with nginx: app hosts and the balancer."""
