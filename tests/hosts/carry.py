@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+from functools import cache
 from pathlib import Path
 
 from tests.hosts.shell import run
@@ -28,6 +29,7 @@ def certificate_authorities() -> dict[str, str]:
     return {file.name: file.read_text() for file in sorted(_AUTHORITIES.rglob("*.crt"))}
 
 
+@cache
 def pip_configuration() -> str:
     """An /etc/pip.conf with this machine's index, proxy and certificate bundle; empty when it has none.
 
@@ -53,6 +55,7 @@ def pip_configuration() -> str:
     return text.getvalue()
 
 
+@cache
 def apt_configuration() -> str:
     """An apt.conf with this machine's proxy, retries and date checks; empty when it sets none."""
     if shutil.which("apt-config") is None:
