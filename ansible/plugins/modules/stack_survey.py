@@ -17,6 +17,10 @@ options:
     description: The folder, existing or not, whose file system is measured.
     type: path
     required: true
+  interpreter:
+    description: The Python that the app runs under, installed or not.
+    type: str
+    default: ''
   exists:
     description: Paths or shell patterns to look for.
     type: list
@@ -37,7 +41,7 @@ author: the maintainers of this repository
 RETURN = r"""
 survey:
   description: >-
-    C(time) (seconds since the epoch), C(python), C(memory_mb) (available, with what the stack itself uses), C(disk_mb)
+    C(time) (seconds since the epoch), C(python), C(interpreter_tag) (such as cp312; empty when it is not installed), C(memory_mb) (available, with what the stack itself uses), C(disk_mb)
     (free), C(selinux) (enforcing, permissive, disabled), C(listeners) (port, address, process, unit), C(existing)
     (those of O(exists) that match something), C(unreachable) (host, port, error).
   type: dict
@@ -160,11 +164,21 @@ def unreachable(targets, timeout):
     return failed
 
 
+def interpreter_tag(module, interpreter):
+    """The tag that wheels for an interpreter carry; empty when it is not there."""
+    if not os.path.exists(interpreter):
+        return ""
+    ask = "import sys; print('cp%d%d' % sys.version_info[:2])"
+    status, out, _err = module.run_command([interpreter, "-c", ask])
+    return out.strip() if status == 0 else ""
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
             "unit": {"type": "str", "required": True},
             "disk": {"type": "path", "required": True},
+            "interpreter": {"type": "str", "default": ""},
             "exists": {"type": "list", "elements": "str", "default": []},
             "connect": {"type": "list", "elements": "dict", "default": []},
             "connect_timeout": {"type": "int", "default": 5},
@@ -177,6 +191,7 @@ def main():
         survey={
             "time": time.time(),
             "python": platform.python_version(),
+            "interpreter_tag": interpreter_tag(module, wanted["interpreter"]),
             "architecture": platform.machine(),
             "memory_mb": memory_mb(wanted["unit"]),
             "disk_mb": disk_mb(wanted["disk"]),

@@ -43,6 +43,10 @@ differs:
   type: list
   elements: str
   returned: always
+tag:
+  description: The tag that wheels for its interpreter carry, such as cp312; empty when that is not installed.
+  type: str
+  returned: always
 """
 
 import json
@@ -56,7 +60,7 @@ from ansible.module_utils.basic import AnsibleModule
 ASK = """
 import importlib.metadata, json, re, sys
 name = lambda dist: re.sub("[-_.]+", "-", dist.metadata["Name"]).lower()
-print(json.dumps({"base": sys.base_prefix, "version": sys.version,
+print(json.dumps({"base": sys.base_prefix, "version": sys.version, "tag": "cp%d%d" % sys.version_info[:2],
                   "held": {name(dist): dist.version for dist in importlib.metadata.distributions()}}))
 """
 
@@ -145,7 +149,7 @@ def main():
         left = differences(wanted, made_of, ask(module, python))
         if left:
             module.fail_json(msg="after the installation still: {}".format("; ".join(left)))
-    module.exit_json(changed=bool(differs), differs=differs)
+    module.exit_json(changed=bool(differs), differs=differs, tag=made_of["tag"] if made_of else "")
 
 
 if __name__ == "__main__":

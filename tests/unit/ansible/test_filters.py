@@ -90,9 +90,9 @@ def test_a_secret_file_is_closed_to_everyone_but_its_owner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interpreter", "pattern"),
-    [("/usr/bin/python3.12", "mysqlclient-2.3.1-cp312-*.whl"), ("/usr/bin/python3", "mysqlclient-2.3.1-*.whl")],
+    ("tag", "pattern"),
+    [("cp312", "mysqlclient-2.3.1-cp312-*.whl"), ("", "mysqlclient-2.3.1-*.whl")],
 )
-def test_a_wheel_is_looked_for_by_version_and_python(interpreter: str, pattern: str) -> None:
+def test_a_wheel_is_looked_for_by_version_and_python(tag: str, pattern: str) -> None:
     lock = "mysqlclient==2.3.1 \\\n    --hash=sha256:00\n"
-    assert python.wheel_patterns(lock, interpreter) == [pattern]
+    assert python.wheel_patterns(lock, tag) == [pattern]

@@ -96,11 +96,13 @@ class TestSurvey:
         assert ours[0]["process"] in Path("/proc/self/comm").read_text()
 
     def test_it_measures_the_host(self, call: Call, tmp_path: Path) -> None:
-        survey = call("stack_survey", unit="none.service", disk=str(tmp_path / "to" / "come"))["survey"]
+        folder = str(tmp_path / "to" / "come")
+        survey = call("stack_survey", unit="none.service", disk=folder, interpreter=sys.executable)["survey"]
         space = os.statvfs(tmp_path)
         assert abs(survey["disk_mb"] - (space.f_bavail * space.f_frsize >> 20)) < 1024
         assert survey["memory_mb"] > 16
         assert survey["python"] == ".".join(map(str, sys.version_info[:3]))
+        assert survey["interpreter_tag"] == f"cp{sys.version_info[0]}{sys.version_info[1]}"
         assert survey["selinux"] in ("disabled", "permissive", "enforcing")
 
     def test_it_says_which_paths_and_patterns_match(self, call: Call, tmp_path: Path) -> None:
@@ -158,6 +160,7 @@ class TestVenv:
         pin = f"pyyaml=={yaml.__version__}\n"
         answer = call("stack_venv", path=sys.prefix, python=sys.executable, requirements=pin)
         assert (answer["changed"], answer["differs"]) == (False, [])
+        assert answer["tag"] == f"cp{sys.version_info[0]}{sys.version_info[1]}"
 
     def test_a_lock_file_with_conditions_is_refused(self, call: Call, tmp_path: Path) -> None:
         line = "a==1 ; python_version < '3'\n"
