@@ -41,9 +41,10 @@ author: the maintainers of this repository
 RETURN = r"""
 survey:
   description: >-
-    C(time) (seconds since the epoch), C(python), C(interpreter_tag) (such as cp312; empty when it is not installed), C(memory_mb) (available, with what the stack itself uses), C(disk_mb)
-    (free), C(selinux) (enforcing, permissive, disabled), C(listeners) (port, address, process, unit), C(existing)
-    (those of O(exists) that match something), C(unreachable) (host, port, error).
+    C(time) (seconds since the epoch), C(python), C(interpreter_tag) (such as cp312; empty when it is not there),
+    C(architecture), C(memory_mb) (available, with what the stack itself uses), C(disk_mb) (free), C(selinux)
+    (enforcing, permissive, disabled), C(listeners) (port, address, process, unit), C(existing) (those of O(exists)
+    that match something), C(unreachable) (host, port, error).
   type: dict
   returned: always
 """
