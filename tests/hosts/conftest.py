@@ -1,13 +1,31 @@
 """Hosts for tests: made once for a session, removed at its end, whichever end that is."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.hosts import machines
+from tests.hosts import deployed, machines
 from tests.hosts.machine import Host, can_boot_hosts
 from tests.hosts.machines import HostSet
+from tests.hosts.report import REPORT
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows the ends of the logs of every host that the stack is on."""
+    report = yield
+    if report.failed:
+        for deployment in deployed.ACTIVE:
+            for host in deployment.made.hosts:
+                report.sections.append((f"logs of {host.name}", deployment.logs(host)))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long each playbook took, and what each fault cost."""
+    for line in REPORT.tables():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ class _Quiet(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def website(port: int = 0) -> Iterator[int]:
-    """Serve a page on a loopback port while the block lasts; yields the port."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), _Quiet)
+def website(port: int = 0, address: str = "127.0.0.1") -> Iterator[int]:
+    """Serve a page at an address of this machine while the block lasts; yields the port."""
+    server = http.server.ThreadingHTTPServer((address, port), _Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

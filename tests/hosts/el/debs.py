@@ -10,15 +10,16 @@ from tests.hosts.shell import HarnessError, run
 class Kitchen:
     """Debian's packages of the suite a root was made from, fetched beside it without changing what is installed."""
 
-    def __init__(self, base: Path, cache: Path) -> None:
+    def __init__(self, base: Path, archives: Path, unpacked: Path) -> None:
         """
         Args:
             base: a Debian root with apt's configuration and dpkg's status.
-            cache: where packages and unpacked packages are kept.
+            archives: where downloaded packages are kept.
+            unpacked: where they are unpacked; the caller's to remove.
         """
         self.base = base
-        self.archives = cache / "debs"
-        self.unpacked = cache / "unpacked"
+        self.archives = archives
+        self.unpacked = unpacked
         self.archives.mkdir(parents=True, exist_ok=True)
         self.unpacked.mkdir(parents=True, exist_ok=True)
         self._apt("apt-get", "update")
@@ -44,11 +45,7 @@ class Kitchen:
         folders: dict[str, Path] = {}
         for name, file in files.items():
             folders[name] = self.unpacked / file
-            if not folders[name].is_dir():
-                partial = self.unpacked / f"{file}.partial"
-                run("rm", "-rf", str(partial))
-                run("dpkg-deb", "--extract", str(self.archives / file), str(partial))
-                partial.rename(folders[name])
+            run("dpkg-deb", "--extract", str(self.archives / file), str(folders[name]))
         return folders
 
     def version(self, folder: Path) -> str:

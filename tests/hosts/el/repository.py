@@ -35,11 +35,17 @@ def build(major: int, base: Path, cache: Path, target: Path) -> None:
     Args:
         major: 9 or 10.
         base: the Debian root the RPMs are to be installed into.
-        cache: where Debian packages are kept.
+        cache: where downloaded Debian packages are kept.
         target: a folder that does not exist yet.
     """
+    with tempfile.TemporaryDirectory(prefix=f"el{major}-", dir=cache) as unpacked:
+        _build(major, Kitchen(base, cache / "debs", Path(unpacked)), target)
+    for name in REPOSITORIES:
+        run("createrepo_c", "--quiet", str(target / name))
+
+
+def _build(major: int, kitchen: Kitchen, target: Path) -> None:
     doubles, leave_out = load(major)
-    kitchen = Kitchen(base, cache)
     carried = {name: double for name, double in doubles.items() if not double.installed}
     named = {deb for double in carried.values() for deb in double.debs}
     owners = {deb: [name for name, double in carried.items() if deb in double.debs] for deb in named}
@@ -66,9 +72,7 @@ def build(major: int, base: Path, cache: Path, target: Path) -> None:
     for name in (*REPOSITORIES, "installed"):
         (target / name).mkdir(parents=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(lambda job: _rpm(major, base, target, *job), jobs))
-    for name in REPOSITORIES:
-        run("createrepo_c", "--quiet", str(target / name))
+        list(pool.map(lambda job: _rpm(major, kitchen.base, target, *job), jobs))
 
 
 def _rpm(

@@ -36,11 +36,6 @@ def _fleet_of(config: pytest.Config) -> Fleet:
     return config.stash[_FLEET]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _this_machine_boots_hosts() -> None:
-    """In place of the harness's fixture: these hosts are there already, wherever they are."""
-
-
 @pytest.fixture(scope="session")
 def fleet(request: pytest.FixtureRequest) -> Fleet:
     """All hosts of the inventory."""

@@ -1,0 +1,101 @@
+"""Running playbooks against a set of hosts, as an operator does, and reading what they said."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.hosts.machines import HostSet
+from tests.hosts.report import REPORT
+from tests.hosts.settings import CHECKOUT
+from tests.hosts.shell import run
+
+_RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Played:
+    """One run of a playbook: exit status, all it said, seconds, and its recap by host."""
+
+    playbook: str
+    status: int
+    output: str
+    seconds: float
+    recap: Mapping[str, Mapping[str, int]]
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something, on all hosts."""
+        return sum(counts["changed"] for counts in self.recap.values())
+
+    def went_well(self) -> Played:
+        """The same run; an assertion fails with its last words when it did not end with 0."""
+        assert self.status == 0, f"{self.playbook} ended {self.status}:\n{self.output[-6000:]}"
+        return self
+
+
+def play(made: HostSet, playbook: str, *arguments: str, checkout: Path = CHECKOUT, timeout: float = 1500) -> Played:
+    """Run a playbook of a checkout against a set of hosts, and note how long it took.
+
+    Args:
+        made: the hosts.
+        playbook: its file's name in ansible/.
+        arguments: further ones of ansible-playbook.
+        checkout: whose playbooks, and whose release.
+        timeout: seconds after which it is killed.
+    """
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [program, "--inventory", str(made.inventory), playbook, *arguments]
+    begin = time.monotonic()
+    with subprocess.Popen(
+        command,
+        cwd=checkout / "ansible",
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except BaseException:
+            process.terminate()
+            raise
+    seconds = time.monotonic() - begin
+    recap = {
+        host: {key: int(value) for key, value in (pair.split("=") for pair in counts.split())}
+        for host, counts in _RECAP.findall(output.rpartition("PLAY RECAP")[2])
+        if host != "localhost"
+    }
+    said = "; ".join(f"{host} ok={counts['ok']} changed={counts['changed']}" for host, counts in recap.items())
+    line = " ".join([playbook, *(word for word in arguments if word in ("--check", "--tags"))])
+    REPORT.plays.append((f"{made.layout} {made.shape}", line, said, seconds))
+    return Played(playbook, process.returncode, output, seconds, recap)
+
+
+def copy_of_checkout(folder: Path) -> Path:
+    """A checkout of its own with the working tree's files, committed: a release of another id comes from it."""
+    listed = run("git", "-C", str(CHECKOUT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.out.split("\0")):
+        source, target = CHECKOUT / name, folder / name
+        if source.is_symlink() or source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    run("git", "-C", str(folder), "init", "--quiet")
+    commit(folder, "a copy")
+    return folder
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything in a checkout made by `copy_of_checkout`."""
+    who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    run("git", "-C", str(folder), "add", "--all")
+    run("git", "-C", str(folder), *who, "commit", "--quiet", "--message", message)

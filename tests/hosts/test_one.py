@@ -1,0 +1,293 @@
+"""Everything on one Debian host, in the order of an operator's life: try it, deploy, deploy again, verify, use,
+restart, go back, and survive what breaks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts import breaking
+from tests.hosts.deployed import QUICK, Deployment, bare_hosts
+from tests.hosts.job import sees_a_site_up_and_down
+from tests.hosts.playing import commit, copy_of_checkout
+from tests.hosts.probing import Probe
+from tests.hosts.report import REPORT
+from tests.hosts.snapshot import differences, snapshot
+from tests.load import Load
+from tests.stack.test_restarts import site_posts
+
+SECRETS = ("secret_key", "database_password", "admin_password")
+
+
+@pytest.fixture(scope="module")
+def bare(this_machine_boots_hosts: None) -> Iterator[Deployment]:
+    """One bare host. The first tests try and deploy; what comes after them uses `one`."""
+    with bare_hosts("tdone", "one") as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    """What the playbooks said, to look for secrets in it."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def one(bare: Deployment, said: list[str]) -> Deployment:
+    """The host with the stack on it."""
+    said.append(bare.play("deploy.yml", "-v", "--diff").went_well().output)
+    return bare
+
+
+@pytest.fixture(scope="module")
+def token(one: Deployment) -> str:
+    return one.admin_token()
+
+
+# -- trying, deploying, deploying again, verifying ------------------------------------------------------------------
+
+
+def test_check_mode_on_a_bare_host_ends_well_and_changes_nothing(bare: Deployment) -> None:
+    before = snapshot(bare.app)
+    bare.play("deploy.yml", "--check").went_well()
+    assert differences(before, snapshot(bare.app)) == []
+
+
+@pytest.mark.timeout(1800)
+def test_one_playbook_makes_a_bare_host_serve(one: Deployment) -> None:
+    assert one.ask("GET", "/ping") == (200, {"status": "success", "message": "pong!"})
+    assert one.all_running()
+
+
+def test_the_second_run_changes_nothing(one: Deployment, said: list[str]) -> None:
+    before = snapshot(one.app)
+    again = one.play("deploy.yml", "-v", "--diff").went_well()
+    said.append(again.output)
+    assert again.changed == 0, again.output[-6000:]
+    changed = differences(before, snapshot(one.app))
+    assert [name for name in changed if not name.startswith("var/lib/")] == []
+
+
+def test_check_mode_finds_nothing_to_do_on_what_is_deployed(one: Deployment) -> None:
+    assert one.play("deploy.yml", "--check").went_well().changed == 0
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_playbook_says_a_secret(one: Deployment, said: list[str], name: str) -> None:
+    value = one.secret(name)
+    assert len(value) >= 32
+    assert len(said) >= 1
+    assert [output for output in said if value in output] == []
+
+
+def test_the_host_is_what_it_should_be(one: Deployment) -> None:
+    result = one.play("verify.yml").went_well()
+    assert " passed" in result.output
+    assert " failed" not in result.output
+
+
+# -- the main job ---------------------------------------------------------------------------------------------------
+
+
+def test_a_site_registered_through_nginx_is_seen_up_and_down(one: Deployment) -> None:
+    sees_a_site_up_and_down(one)
+
+
+# -- values that cannot work ----------------------------------------------------------------------------------------
+
+BROKEN = [
+    ("nginx.http_prot", {"nginx": {"http_prot": 80}}),
+    ("nginx.http_port", {"nginx": {"http_port": "eighty"}}),
+    ("nginx.http_port", {"nginx": {"http_port": 99999}}),
+    ("api.ports", {"api": {"ports": [80, 8002]}}),
+    ("timeouts.graceful", {"timeouts": {"graceful": 60}}),
+]
+BROKEN_FILE = [
+    ("nginx.http_prot", "  http_port: 80 ", "  http_prot: 80 "),
+    ("nginx.http_port", "  http_port: 80 ", "  http_port: eighty "),
+    ("nginx.http_port", "  http_port: 80 ", "  http_port: 99999 "),
+    ("api.ports", "  ports: [8001, 8002] ", "  ports: [80, 8002] "),
+    ("timeouts.graceful", "  graceful: 20 ", "  graceful: 60 "),
+]
+
+
+@pytest.mark.parametrize(("key", "overrides"), BROKEN)
+def test_overrides_that_cannot_work_stop_it_by_name(one: Deployment, key: str, overrides: dict[str, object]) -> None:
+    before = snapshot(one.app)
+    refused = one.play("deploy.yml", "-e", json.dumps({"stack_host_overrides": overrides}))
+    assert refused.status != 0
+    assert key in refused.output
+    assert refused.recap == {}, "no host was asked"
+    assert differences(before, snapshot(one.app)) == []
+
+
+@pytest.mark.parametrize(("key", "good", "bad"), BROKEN_FILE)
+def test_a_stack_yml_that_cannot_work_stops_it_by_name(
+    one: Deployment, tmp_path: Path, key: str, good: str, bad: str
+) -> None:
+    checkout = copy_of_checkout(tmp_path / "copy")
+    values = checkout / "deploy" / "stack.yml"
+    assert values.read_text().count(good) == 1
+    values.write_text(values.read_text().replace(good, bad))
+    before = snapshot(one.app)
+    refused = one.play("deploy.yml", checkout=checkout)
+    assert refused.status != 0
+    assert key in refused.output
+    assert refused.changed == 0
+    assert differences(before, snapshot(one.app)) == []
+
+
+# -- restarts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["api-8001:api-8001-0", "api-8001:*", "all"])
+def test_a_restart_loses_no_request(one: Deployment, token: str, form: str, full: bool) -> None:
+    make, asked = site_posts(token, f"{form}-{time.time_ns()}")
+    times = 3 if full else 1
+    with Load(one.url, make, clients=8) as load:
+        for _ in range(times):
+            time.sleep(1)
+            told = one.supervisorctl(f"restart '{form}'")
+            assert "started" in told, told
+            assert "ERROR" not in told, told
+        time.sleep(1)
+    REPORT.loads.append((f"supervisorctl restart {form} x{times}", str(load.tally)))
+    assert load.tally.failed == 0, load.tally
+    assert load.tally.answered > 50 * times
+    prefix = next(iter(asked)).rpartition("-")[0]
+    assert sorted(breaking.site_names(one, token, prefix)) == sorted(asked), "each was added once"
+    assert one.all_running()
+
+
+def test_a_restart_of_sync_is_noticed_by_nobody(one: Deployment) -> None:
+    with Probe(one.url, "/readyz") as probe:
+        probe.mark()
+        assert "sync: started" in one.supervisorctl("restart sync")
+        probe.wait_until_good(30)
+    assert probe.failures == {}
+
+
+def test_stopping_everything_is_told_to_clients_in_an_envelope(one: Deployment) -> None:
+    try:
+        one.supervisorctl("stop all")
+        deadline = time.monotonic() + 60
+        while (answer := one.ask("GET", "/ping", timeout=90))[0] != 502 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert answer[0] == 502
+        assert answer[1]["status"] == "error"
+        assert answer[1]["message"]
+    finally:
+        one.supervisorctl("start all")
+        one.wait_until_running()
+    assert one.ask("GET", "/ping")[0] == 200
+
+
+# -- releases -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(1200)
+def test_the_next_release_loses_no_request_and_rollback_brings_the_one_before_back(
+    one: Deployment, token: str, tmp_path: Path
+) -> None:
+    before = one.release()
+    checkout = copy_of_checkout(tmp_path / "next")
+    with (checkout / "src" / "cloudeye" / "pages" / "static" / "style.css").open("a") as style:
+        style.write("\n/* the next release */\n")
+    commit(checkout, "The next release")
+    make, _ = site_posts(token, f"release-{time.time_ns()}")
+    with Load(one.url, make, clients=4, pause=0.05) as load:
+        one.play("release.yml", checkout=checkout).went_well()
+    REPORT.loads.append(("release.yml", str(load.tally)))
+    after = one.release()
+    assert after != before
+    assert (
+        "the next release"
+        in one.app.run(f"cat {one.stack['paths']['root']}/current/src/cloudeye/pages/static/style.css").out
+    )
+    with Load(one.url, make, clients=4, pause=0.05) as back:
+        one.play("rollback.yml", checkout=checkout).went_well()
+    REPORT.loads.append(("rollback.yml", str(back.tally)))
+    assert one.release() == before
+    assert one.all_running()
+    assert load.tally.failed == 0, load.tally
+    assert back.tally.failed == 0, back.tally
+
+
+# -- faults ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", breaking.FAULTS, ids=lambda fault: fault.name)
+def test_it_comes_back_by_itself_after_a_kill(one: Deployment, fault: breaking.Fault) -> None:
+    one.wait_until_running()
+    victim = fault.pid(one.app)
+    with Probe(one.url, "/readyz") as probe:
+        time.sleep(1)
+        probe.mark()
+        one.app.run(f"kill -KILL {victim}", root=True, check=True)
+        again = breaking.another_pid(one.app, fault, victim, seconds=60)
+        probe.wait_until_good(60)
+    one.wait_until_running()
+    breaking.note(fault.name, probe, f"process back after {again:.1f} s")
+    assert one.app.run("systemctl is-system-running").out.strip() == "running"
+
+
+@pytest.mark.timeout(600)
+def test_it_comes_back_by_itself_after_a_reboot(one: Deployment) -> None:
+    with Probe(one.url, "/readyz") as probe:
+        time.sleep(1)
+        probe.mark()
+        took = one.app.reboot()
+        probe.wait_until_good(120)
+    one.wait_until_running()
+    breaking.note("reboot", probe, f"host ready after {took:.1f} s")
+    assert one.ask("GET", "/readyz")[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_it_comes_back_by_itself_after_a_power_cut(one: Deployment) -> None:
+    with Probe(one.url, "/readyz") as probe:
+        time.sleep(1)
+        probe.mark()
+        took = one.app.lose_power()
+        probe.wait_until_good(120)
+    one.wait_until_running()
+    breaking.note("power cut", probe, f"host ready after {took:.1f} s")
+
+
+def test_after_all_that_it_is_still_what_it_should_be(one: Deployment) -> None:
+    one.play("verify.yml").went_well()
+    assert one.play("deploy.yml").went_well().changed == 0
+
+
+# -- two stacks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_second_stack_of_another_name_lives_beside_it(one: Deployment) -> None:
+    first = one.release()
+    values = {
+        **QUICK,
+        "stack": {"name": "second", "primary": False},
+        "nginx": {"rate": 0, "http_port": 8080},
+        "api": {"ports": [9001, 9002], "instances": 1},
+    }
+    given = ("-e", json.dumps({"stack_overrides": values}))
+    second = Deployment(one.made, values)
+    second.play("deploy.yml", *given).went_well()
+    assert second.ask("GET", "/ping")[0] == 200
+    assert one.release() == first
+    assert one.all_running()
+    assert one.app.run("secondctl status", root=True).out.count("RUNNING") == len(second.stack["processes"])
+    assert second.secret("secret_key") != one.secret("secret_key")
+    again = second.play("deploy.yml", *given).went_well()
+    assert again.changed == 0, again.output[-6000:]
+    assert breaking.traces_of(one.app, "cloudeye", of="second") == []
+    assert one.play("deploy.yml").went_well().changed == 0, "neither undoes what the other needs"
+    one.supervisorctl("restart all")
+    assert second.ask("GET", "/ping")[0] == 200
