@@ -3,7 +3,9 @@ restart, go back, and survive what breaks."""
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.hosts.job import sees_a_site_up_and_down
 from tests.hosts.playing import commit, copy_of_checkout
 from tests.hosts.probing import Probe
 from tests.hosts.report import REPORT
+from tests.hosts.shell import run
 from tests.hosts.snapshot import differences, snapshot
 from tests.load import Load
 from tests.stack.test_restarts import site_posts
@@ -262,6 +265,56 @@ def test_it_comes_back_by_itself_after_a_power_cut(one: Deployment) -> None:
 def test_after_all_that_it_is_still_what_it_should_be(one: Deployment) -> None:
     one.play("verify.yml").went_well()
     assert one.play("deploy.yml").went_well().changed == 0
+
+
+# -- what nginx is given ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_settings_that_nginx_does_not_like_leave_the_old_ones_serving(one: Deployment) -> None:
+    bad = "/etc/nginx/conf.d/of-somebody-else.conf"
+    one.app.run(f"echo 'no_such_directive on;' > {bad}", root=True, check=True)
+    try:
+        changed = {"stack_host_overrides": {"nginx": {"worker_connections": 2048}}}
+        refused = one.play("deploy.yml", "-e", json.dumps(changed))
+        assert refused.status != 0
+        assert "no_such_directive" in refused.output
+        assert one.ask("GET", "/ping")[0] == 200
+    finally:
+        one.app.run(f"rm {bad}", root=True, check=True)
+    assert one.app.run("nginx -t", root=True).ok
+    one.play("deploy.yml").went_well()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_certificate_switches_https_on_with_all_that_belongs_to_it(one: Deployment, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    name = ["-subj", "/CN=test", "-addext", f"subjectAltName=IP:{one.front.address}"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *name, *files)
+    given = ("-e", json.dumps({"certificate_file": str(certificate), "certificate_key_file": str(key)}))
+    played = one.play("deploy.yml", "--diff", *given).went_well()
+    assert key.read_text().splitlines()[1] not in played.output
+    assert one.play("deploy.yml", *given).went_well().changed == 0
+
+    plain = http.client.HTTPConnection(one.front.address, 80, timeout=30)
+    plain.request("GET", "/ping?x=1")
+    moved = plain.getresponse()
+    assert (moved.status, moved.headers["Location"]) == (308, f"https://{one.front.address}/ping?x=1")
+
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    secure = http.client.HTTPSConnection(one.front.address, 443, timeout=30, context=trusting)
+    secure.request("GET", "/login")
+    page = secure.getresponse()
+    assert page.status == 200
+    assert page.headers["Strict-Transport-Security"].startswith("max-age=")
+    cookies = page.headers.get_all("Set-Cookie") or []
+    assert cookies
+    assert all("secure" in cookie.lower() for cookie in cookies), cookies
+
+    one.play("deploy.yml").went_well()
+    assert one.ask("GET", "/ping")[0] == 200
 
 
 # -- two stacks -----------------------------------------------------------------------------------------------------

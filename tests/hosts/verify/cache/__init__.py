@@ -1,0 +1,1 @@
+"""The cache, where the inventory has one."""
