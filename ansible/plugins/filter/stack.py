@@ -120,6 +120,12 @@ def command_files(stack: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def command_links(stack: Mapping[str, Any], folder: str) -> list[dict[str, str]]:
+    """Links to these commands from a folder where sudo finds them; none when it needs no folder."""
+    files = command_files(stack) if folder else []
+    return [{"path": f"{folder}/{Path(file['path']).name}", "target": file["path"]} for file in files]
+
+
 class FilterModule:
     """What Ansible asks for."""
 
@@ -136,5 +142,6 @@ class FilterModule:
                 stack_secret_values,
                 stack_secret_files,
                 command_files,
+                command_links,
             )
         }

@@ -61,6 +61,12 @@ def test_only_the_primary_stack_has_the_plain_command_names(primary: bool, plain
     assert ({"supervisorctl", "stack"} <= commands) is plain
 
 
+def test_sudo_finds_the_commands_where_its_path_leaves_out_usr_local() -> None:
+    values = stack.stack_load({})
+    assert {"path": "/usr/sbin/stack", "target": "/usr/local/bin/stack"} in stack.command_links(values, "/usr/sbin")
+    assert stack.command_links(values, "") == []
+
+
 def secret_values(vault: dict[str, str], **found: dict[str, str]) -> Any:
     hostvars = {host: {"secrets_found": {"found": values}} for host, values in found.items()}
     return stack.stack_secret_values(NAMES, vault, [*found, "unreached"], {**hostvars, "unreached": {}})
