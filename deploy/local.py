@@ -234,6 +234,8 @@ def apply_changes(stack: Mapping[str, Any], changed: Sequence[Path], say: Say) -
         rpc.supervisor.removeProcessGroup(group)
     for group in (*added, *altered):
         rpc.supervisor.addProcessGroup(group)
+    if not any(path.name == "settings.env" for path in changed):
+        return
     fresh = {*added, *altered}
     for process in stack["processes"]:
         if process["group"] not in fresh:

@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -71,7 +71,8 @@ def release(host: Host, source: Path, load: Load, options: Options, say: Say) ->
             mended = planned.exists and step.changed
         with run.step("venv") as step:
             step.changed = venvs.build(host, recipe, stack, options.wheels)
-        incoming = tree.open_release(host, planned.name)
+        # Values that are in no rendered file, such as timeouts.health, are taken as they are now.
+        incoming = replace(tree.open_release(host, planned.name), stack=planned.stack)
         before = host.pointed(host.current)
         _bring(run, host, incoming, migrate=options.migrate, force=mended)
         with run.step("prune") as step:

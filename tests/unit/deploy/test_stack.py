@@ -42,7 +42,7 @@ def test_every_profile_loads(profile: str) -> None:
         ("timeouts.graceful=25", "timeouts.graceful (25) must be less than timeouts.stopwait (25)"),
         ("timeouts.systemd_stop=75", "timeouts.stopwait times 3 groups (75) must be less than timeouts.systemd_stop"),
         ("timeouts.upstream_keepalive=20", "timeouts.upstream_keepalive (20) must be less than timeouts.graceful (20)"),
-        ("timeouts.keepalive=3", "timeouts.upstream_keepalive (4) must be less than timeouts.keepalive (3)"),
+        ("timeouts.keepalive=1", "timeouts.upstream_keepalive (2) must be less than timeouts.keepalive (1)"),
         ("timeouts.request=1.5", "timeouts.request is 1.5: it must be a whole number"),
         ("timeouts.request=-1", "timeouts.request is -1: it must be above 0"),
         ("api.worker_class=eventlet", "api.worker_class is 'eventlet': it must be one of gevent, gthread, sync"),
