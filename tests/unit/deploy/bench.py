@@ -198,8 +198,25 @@ class Bench:
         """Unpack and release; return what the engine says."""
         return self.stack_command("release", str(self.unpack(built)), *options)
 
+    def tidy(self) -> None:
+        """Bring back the files and values that the tests start from; whichever release is served may stay."""
+        rendered = [
+            {**values, "timeouts": {**values["timeouts"], "health": 0}} for values in (self.values, self.first_values)
+        ]
+        self.values = copy.deepcopy(self.first_values)
+        self.write_config()
+        self.git("reset", "--quiet", "--hard", "start")
+        self.git("clean", "--quiet", "-fd")
+        rows = health.check(self.stack())
+        if (
+            rendered[0] != rendered[1]
+            or not all(row.healthy for row in rows)
+            or len({*self.pointers(), self.current()}) > 1
+        ):
+            self.settle()
+
     def settle(self) -> None:
-        """Bring everything back to the values, the files and the release that the tests start from."""
+        """Bring everything back to what the tests start from, the first release included."""
         self.values = copy.deepcopy(self.first_values)
         self.write_config()
         self.git("reset", "--quiet", "--hard", "start")

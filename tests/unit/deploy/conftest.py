@@ -35,6 +35,13 @@ def host() -> Iterator[Bench]:
 
 @pytest.fixture
 def bench(host: Bench) -> Bench:
+    """The host with one healthy release or other, rendered from the values that all tests start from."""
+    host.tidy()
+    return host
+
+
+@pytest.fixture
+def fresh(host: Bench) -> Bench:
     """The host as it was after its first release."""
     host.settle()
     return host

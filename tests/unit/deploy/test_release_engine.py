@@ -29,26 +29,26 @@ def served_by(bench: Bench, release: str) -> bool:
     return set(serving.values()) == bench.pointers() == {bench.current()} == {release}
 
 
-def test_the_first_release_is_served_and_its_last_line_is_for_programs(bench: Bench) -> None:
-    assert bench.first is not None
-    said = json.loads(bench.first_said)
-    assert (said["changed"], said["release"], said["previous"]) == (True, bench.first.id, "")
+def test_the_first_release_is_served_and_its_last_line_is_for_programs(fresh: Bench) -> None:
+    assert fresh.first is not None
+    said = json.loads(fresh.first_said)
+    assert (said["changed"], said["release"], said["previous"]) == (True, fresh.first.id, "")
     changed = [step["name"] for step in said["steps"] if step["changed"]]
     assert {"unpack", "venv", "roll", "sync", "nginx", "current"} <= set(changed)
     assert all(step["seconds"] >= 0 for step in said["steps"])
-    assert served_by(bench, bench.first.id)
+    assert served_by(fresh, fresh.first.id)
 
 
-def test_releasing_what_is_current_changes_nothing(bench: Bench) -> None:
-    pids = {row["name"]: row["pid"] for row in json.loads(bench.command("status", "--json").stdout)["processes"]}
-    lines = len(bench.recorded())
-    assert bench.first is not None
-    said = bench.release(bench.first)
+def test_releasing_what_is_current_changes_nothing(fresh: Bench) -> None:
+    pids = {row["name"]: row["pid"] for row in json.loads(fresh.command("status", "--json").stdout)["processes"]}
+    lines = len(fresh.recorded())
+    assert fresh.first is not None
+    said = fresh.release(fresh.first)
     assert (said["status"], said["changed"]) == (0, False)
     assert not any(step["changed"] for step in said["steps"])
-    after = json.loads(bench.command("status", "--json").stdout)["processes"]
+    after = json.loads(fresh.command("status", "--json").stdout)["processes"]
     assert {row["name"]: row["pid"] for row in after} == pids
-    assert len(bench.recorded()) == lines
+    assert len(fresh.recorded()) == lines
 
 
 def test_a_release_under_requests_loses_none_and_installs_nothing(bench: Bench) -> None:
@@ -84,6 +84,7 @@ BROKEN = [
         "roll",
         "api-21301-0",
         id="ends when started by supervisor",
+        marks=SLOW,
     ),
     pytest.param(
         READY,
@@ -99,7 +100,7 @@ BROKEN = [
 def test_a_broken_release_leaves_everything_on_the_old_one(
     bench: Bench, before: str, after: str, step: str, instance: str
 ) -> None:
-    bench.values["timeouts"]["health"] = 4
+    bench.values["timeouts"]["health"] = 6
     bench.write_config()
     old = bench.current()
     built = bench.edit("src/hello/wsgi.py", before, after)
@@ -113,8 +114,9 @@ def test_a_broken_release_leaves_everything_on_the_old_one(
     assert bench.recorded()[-1]["outcome"] == "failed"
 
 
+@SLOW
 def test_a_background_process_that_does_not_start_takes_the_release_back(bench: Bench) -> None:
-    bench.values["timeouts"]["health"] = 4
+    bench.values["timeouts"]["health"] = 6
     bench.write_config()
     old = bench.current()
     said = bench.release(bench.variant("src/hello/sync/__main__.py", "raise SystemExit('no queue')\n"))
@@ -123,20 +125,20 @@ def test_a_background_process_that_does_not_start_takes_the_release_back(bench: 
     assert served_by(bench, old)
 
 
-def test_a_site_that_nginx_refuses_takes_the_release_back(bench: Bench) -> None:
-    old = bench.current()
-    site = Path(bench.values["paths"]["nginx_conf"], "conf.d", "hello.conf")
+def test_a_site_that_nginx_refuses_takes_the_release_back(fresh: Bench) -> None:
+    old = fresh.current()
+    site = Path(fresh.values["paths"]["nginx_conf"], "conf.d", "hello.conf")
     text = site.read_text()
-    bench.values["nginx"]["client_max_body"] = "one"
-    bench.write_config()
-    assert bench.first is not None
+    fresh.values["nginx"]["client_max_body"] = "one"
+    fresh.write_config()
+    assert fresh.first is not None
     with Client() as client:
-        said = bench.release(bench.first)
+        said = fresh.release(fresh.first)
     assert (said["step"], said["status"]) == ("nginx", 1)
     assert "client_max_body_size" in "\n".join(said["log"])
     assert site.read_text() == text
     assert failed(client) == {}
-    assert served_by(bench, old)
+    assert served_by(fresh, old)
 
 
 def test_an_archive_that_was_changed_is_refused_before_anything_else(bench: Bench) -> None:
@@ -150,21 +152,21 @@ def test_an_archive_that_was_changed_is_refused_before_anything_else(bench: Benc
     assert served_by(bench, old)
 
 
-def test_other_values_of_the_same_commit_are_a_release_of_their_own(bench: Bench) -> None:
-    assert bench.first is not None
-    before = bench.current()
-    bench.values["app"]["settings"] = {"greeting": "hello"}
-    bench.write_config()
-    said = bench.release(bench.first)
+def test_other_values_of_the_same_commit_are_a_release_of_their_own(fresh: Bench) -> None:
+    assert fresh.first is not None
+    before = fresh.current()
+    fresh.values["app"]["settings"] = {"greeting": "hello"}
+    fresh.write_config()
+    said = fresh.release(fresh.first)
     assert said["changed"]
-    assert said["release"].startswith(f"{bench.first.id}-")
-    assert served_by(bench, said["release"])
-    settings = (bench.root / "current" / "rendered" / "settings.env").read_text()
+    assert said["release"].startswith(f"{fresh.first.id}-")
+    assert served_by(fresh, said["release"])
+    settings = (fresh.root / "current" / "rendered" / "settings.env").read_text()
     assert "APP_GREETING=hello\n" in settings
-    assert not bench.release(bench.first)["changed"]
-    back = bench.stack_command("rollback")
+    assert not fresh.release(fresh.first)["changed"]
+    back = fresh.stack_command("rollback")
     assert (back["release"], back["changed"]) == (before, True)
-    assert "APP_GREETING" not in (bench.root / "current" / "rendered" / "settings.env").read_text()
+    assert "APP_GREETING" not in (fresh.root / "current" / "rendered" / "settings.env").read_text()
 
 
 def _lose_a_pointer(bench: Bench) -> None:
@@ -206,22 +208,23 @@ def supervisorctl(bench: Bench, *arguments: str) -> None:
         pytest.param(_lose_a_pointer, {"roll"}, id="a missing pointer"),
         pytest.param(_edit_the_site, {"nginx"}, id="an edited site"),
         pytest.param(_edit_a_file_of_the_release, {"unpack", "roll", "sync"}, id="an edited file of the release"),
-        pytest.param(_edit_a_rendered_file, {"unpack", "roll", "sync"}, id="an edited rendered file"),
+        pytest.param(_edit_a_rendered_file, {"unpack", "roll", "sync"}, id="an edited rendered file", marks=SLOW),
         pytest.param(_stop_a_process, {"sync"}, id="a stopped process"),
         pytest.param(_lose_current, {"current"}, id="a missing current"),
     ],
 )
-def test_what_was_changed_by_hand_is_mended_and_said(bench: Bench, break_it: object, steps: set[str]) -> None:
+def test_what_was_changed_by_hand_is_mended_and_said(fresh: Bench, break_it: object, steps: set[str]) -> None:
     assert callable(break_it)
-    assert bench.first is not None
-    break_it(bench)
-    said = bench.release(bench.first)
+    assert fresh.first is not None
+    break_it(fresh)
+    said = fresh.release(fresh.first)
     assert (said["status"], said["changed"]) == (0, True)
     assert {step["name"] for step in said["steps"] if step["changed"]} - {"prune"} == steps
-    assert served_by(bench, bench.first.id)
-    assert not bench.release(bench.first)["changed"]
+    assert served_by(fresh, fresh.first.id)
+    assert not fresh.release(fresh.first)["changed"]
 
 
+@SLOW
 def test_going_back_and_forth_loses_no_request(bench: Bench) -> None:
     old = bench.current()
     built = bench.edit("src/hello/wsgi.py", "pong!", "pong 2!")
@@ -335,21 +338,21 @@ def test_after_a_kill_in_the_middle_the_next_release_finishes(bench: Bench) -> N
     ],
 )
 def test_changed_sections_are_loaded_one_group_at_a_time_without_a_lost_request(
-    bench: Bench, values: dict[str, dict[str, object]]
+    fresh: Bench, values: dict[str, dict[str, object]]
 ) -> None:
-    assert bench.first is not None
+    assert fresh.first is not None
     for section, inner in values.items():
-        bench.values[section].update(inner)
-    bench.write_config()
+        fresh.values[section].update(inner)
+    fresh.write_config()
     with Client(keep_alive="ports" not in values.get("api", {})) as client:
-        said = bench.release(bench.first)
+        said = fresh.release(fresh.first)
     assert said["status"] == 0, said["stderr"]
     assert failed(client) == {}
-    serving = bench.serving()
-    assert set(serving) == {process["name"] for process in bench.stack()["processes"]}
-    assert set(serving.values()) == {said["release"]} == bench.pointers()
-    assert {path.name for path in (bench.root / "instances").iterdir()} == set(serving)
-    assert not bench.release(bench.first)["changed"]
+    serving = fresh.serving()
+    assert set(serving) == {process["name"] for process in fresh.stack()["processes"]}
+    assert set(serving.values()) == {said["release"]} == fresh.pointers()
+    assert {path.name for path in (fresh.root / "instances").iterdir()} == set(serving)
+    assert not fresh.release(fresh.first)["changed"]
 
 
 def test_old_releases_go_but_never_what_is_needed(bench: Bench) -> None:
@@ -412,7 +415,6 @@ def test_half_an_archive_is_refused(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_a_host_is_said_before_anything_is_touched(bench: Bench) -> None:
-    assert bench.first is not None
     secret = Path(bench.values["paths"]["secrets"], "secret_key")
     secret.chmod(0o644)
     releases = sorted(os.listdir(bench.root / "releases"))
@@ -425,17 +427,18 @@ def test_what_is_wrong_with_a_host_is_said_before_anything_is_touched(bench: Ben
     assert sorted(os.listdir(bench.root / "releases")) == releases
 
 
-def test_a_half_built_environment_is_built_anew(bench: Bench) -> None:
-    assert bench.first is not None
-    venv = (bench.root / "current" / "venv").resolve()
+def test_a_half_built_environment_is_built_anew(fresh: Bench) -> None:
+    assert fresh.first is not None
+    venv = (fresh.root / "current" / "venv").resolve()
     (venv / ".complete").unlink()
     (venv / "lib" / "half").mkdir()
-    said = bench.release(bench.first)
+    said = fresh.release(fresh.first)
     assert {step["name"] for step in said["steps"] if step["changed"]} == {"venv"}
     assert not (venv / "lib" / "half").exists()
-    assert served_by(bench, bench.first.id)
+    assert served_by(fresh, fresh.first.id)
 
 
+@SLOW
 def test_without_supervisord_and_systemd_it_says_how_to_start_it(bench: Bench) -> None:
     old = bench.current()
     built = bench.edit("src/hello/wsgi.py", "pong!", "pong s!")
