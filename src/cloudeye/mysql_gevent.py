@@ -30,9 +30,10 @@ from typing import Any
 from MySQLdb import NotSupportedError, OperationalError, ProgrammingError
 from MySQLdb.connections import Connection as Plain
 
-from cloudeye.mysql_hub import GONE_AWAY, LOST, PEEK, Rows, worker
-from cloudeye.mysql_protocol import IN_TRANSACTION, needs_transaction, reads_alone_after, survey
+from cloudeye.mysql_hub import GONE_AWAY, LOST, Rows, worker
+from cloudeye.mysql_protocol import IN_TRANSACTION, needs_transaction, reads_alone_after
 
+REFUSED = {"local_infile", "local_infile_dir", "read_default_file", "read_default_group"}  # files may allow it
 SEND = 16 * 1024  # bytes; the kernel's smallest send buffer
 
 
@@ -46,9 +47,9 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
     _socket: Any = None  # a second handle on the connection's socket, to look and to hang up
 
     def __init__(self, *args: Any, autocommit: bool | None = False, **options: Any) -> None:
-        if options.get("local_infile") or options.get("local_infile_dir"):
-            raise NotSupportedError("LOAD DATA LOCAL is refused: by it a server may ask for any of our files")
-        self._arguments = args, options | {"local_infile": 0}
+        if refused := REFUSED & {name for name, value in options.items() if value}:
+            raise NotSupportedError(f"LOAD DATA LOCAL is refused: with {refused} a server may ask for our files")
+        self._arguments, self._timeout = (args, options | {"local_infile": 0}), options.get("read_timeout")
         self._in_thread(super().__init__, *args, autocommit=None, **self._arguments[1])
         self._socket = _socket.socket(fileno=os.dup(self.fileno()))
         self._number, self._connecting = self.thread_id(), False
@@ -86,13 +87,12 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
             super().send_query(text)
         self._busy = True
         try:
-            answer = worker().beginning_of_answer(self._socket, self._arguments[1].get("read_timeout"))
+            self._whole, self._status = worker().wait_for_answer(self._socket, self._timeout, self._visible)
         except BaseException:
             self.give_up()
             raise
         finally:
             self._busy = False
-        self._whole, self._status = survey(answer) if self._visible and len(answer) < PEEK else (False, None)
         self.read(super().read_query_result)
 
     def read(self, call: Callable[..., Any], *args: Any) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import _socket  # the kernel's sockets; those of ``socket`` are gevent's and wait in the hub
 import contextlib
 import logging
+import select
 import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import gevent
+from gevent import monkey
 from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 from gevent.socket import wait
@@ -18,9 +20,11 @@ from gevent.threadpool import ThreadPool
 from MySQLdb import OperationalError
 from MySQLdb.connections import Connection as Plain
 
+from cloudeye.mysql_protocol import Answer, survey
+
 LOOK = 40e-6  # seconds
 LOOKS_IN_A_ROW = 16  # then the others get a turn
-PEEK = 64 * 1024  # bytes
+PEEK = 64 * 1024  # bytes; a longer answer is read in a thread
 ROWS = 64  # turned into Python objects before the others get a turn
 THREADS = 1024  # more than connections: a read that waited for a thread could hold the lock another one needs
 IDLE = 60  # seconds until a thread without work ends
@@ -28,6 +32,7 @@ KILLS = 4  # at a time
 KILL_WITHIN = {"connect_timeout": 5, "read_timeout": 5, "write_timeout": 5}  # seconds
 NO_SUCH_THREAD, GONE_AWAY, LOST = 1094, 2006, 2013  # error numbers
 
+_epoll = monkey.get_original("select", "epoll")  # that which gevent takes away, as it could block
 log = logging.getLogger(__name__)
 
 
@@ -45,35 +50,58 @@ class Worker:
         """Begin a call in a thread; what is returned yields its value and its error, one of them None."""
         return self._pool.spawn(_outcome, call, args, options)
 
-    def beginning_of_answer(self, socket: _socket.socket, timeout: float | None) -> bytes:
-        """Wait until an answer begins, and return what has come of it without taking it off the socket.
+    def wait_for_answer(self, socket: _socket.socket, timeout: float | None, visible: bool) -> tuple[bool, int | None]:
+        """Wait until an answer is there, or has at least begun, without taking anything off the socket.
 
         A greenlet alone in waiting looks for ``LOOK`` seconds first, since the way to the hub and back costs as
         much as the server needs to find a row by key. Beside others it never looks: the hub has better to do.
 
         Args:
             socket: a handle of the kernel's, not of gevent's.
-            timeout: seconds until OperationalError; None for ever.
+            timeout: seconds of silence until OperationalError; None for ever.
+            visible: the server's packets can be seen on the socket.
 
         Returns:
-            At most ``PEEK`` bytes; none if the connection ended.
+            Whether all of the answer is there, and the server's status flags after it, None if not seen.
         """
         answer = b""
         if not self._waiting and self._looks < LOOKS_IN_A_ROW:
             end = time.perf_counter() + LOOK
             while not (answer := _peek(socket)) and time.perf_counter() < end:
                 pass
-        if answer:
-            self._looks += 1
-            return answer
-        self._looks = 0
+        self._looks = self._looks + 1 if answer else 0
+        if not answer:
+            self._wait(socket.fileno(), timeout)
+            answer = _peek(socket)
+        if not visible:
+            return False, None
+        there, status = survey(answer)
+        if there is Answer.BEGUN:
+            there, status = self._wait_for_rest(socket, timeout)
+        return there is Answer.COMPLETE, status
+
+    def _wait_for_rest(self, socket: _socket.socket, timeout: float | None) -> tuple[Answer, int | None]:
+        """Go on waiting for an answer of which a part is there.
+
+        As that part stays on the socket, the socket is readable all the time. What tells of *more* is an epoll of
+        its own that reports changes only (EPOLLET, epoll(7)): itself a descriptor for which the hub can wait.
+        """
+        with _epoll() as news:
+            news.register(socket.fileno(), select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+            while True:
+                hung_up = any(change & ~select.EPOLLIN for _, change in news.poll(0))
+                there, status = survey(_peek(socket))
+                if there is not Answer.BEGUN or hung_up:
+                    return there, status
+                self._wait(news.fileno(), timeout)
+
+    def _wait(self, descriptor: int, timeout: float | None) -> None:
         self._waiting += 1
         try:
-            with contextlib.closing(self._hub.loop.io(socket.fileno(), 1)) as readable:
+            with contextlib.closing(self._hub.loop.io(descriptor, 1)) as readable:
                 wait(readable, timeout, OperationalError(LOST, "no answer within read_timeout"))
         finally:
             self._waiting -= 1
-        return _peek(socket)
 
     def kill(self, number: int, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         """End, in the background, what the server still does for a connection that was given up.

@@ -14,11 +14,13 @@ Pure functions over bytes. Source for the packets: MySQL's client/server protoco
 from __future__ import annotations
 
 import re
+from enum import Enum
 from struct import Struct
 
 IN_TRANSACTION, MORE_RESULTS = 1, 8  # of the server's status flags
 OK, LOCAL_INFILE, EOF, ERROR = 0x00, 0xFB, 0xFE, 0xFF  # a packet's first byte
 EOF_LENGTH = 5
+HOLDS = 16 * 1024  # bytes that every socket takes; a server with more to say may wait for us to read it first
 INTEGER_LENGTHS = {0xFC: 3, 0xFD: 4, 0xFE: 9}  # of an integer written with its length, by its first byte; else 1
 
 # May run outside of a transaction with the same effect as inside.
@@ -30,27 +32,36 @@ _OWN_SNAPSHOTS = re.compile(rb"\s*SET\s+SESSION\s+TRANSACTION\s+ISOLATION\s+LEVE
 _packet = Struct("<IB").unpack_from  # length (3 bytes) and number (1), and the first byte of what it holds
 
 
-def survey(answer: bytes) -> tuple[bool, int | None]:
-    """Tell whether the answer to one command is complete.
+class Answer(Enum):
+    """How much of an answer has come."""
+
+    COMPLETE = "complete"  # all results of all its statements
+    BEGUN = "begun"  # the rest comes by itself
+    OTHER = "other"  # too long for the socket, or nothing that can be made out (TLS), or the server wants something
+
+
+def survey(answer: bytes) -> tuple[Answer, int | None]:
+    """Tell how much has come of the answer to one command.
 
     Args:
-        answer: what has come of it so far, from its first byte.
+        answer: what has come, from its first byte.
 
     Returns:
-        Whether nothing of it is still to come (all results of all its statements are there), and the server's
-        status flags after it; None if they are not known, as after an error. Bytes that are not in clear (TLS)
-        look like the beginning of a packet of 197,399 bytes, so like an incomplete answer.
+        How much, and, of a complete one, the server's status flags after it; None if it does not tell them, as
+        after an error. TLS looks like the beginning of a packet of 197,399 bytes.
     """
     at, ends, end = 0, 0, len(answer)
     while at + 5 <= end:
         head, first = _packet(answer, at)
         start, at = at + 4, at + 4 + (head & 0xFFFFFF)
-        if at > end or (first == LOCAL_INFILE and not ends):
-            return False, None
+        if at > end and first != LOCAL_INFILE:
+            break
         if first == ERROR:
-            return True, None  # an error is the last thing the server says
+            return Answer.COMPLETE, None  # an error is the last thing the server says
         if not ends and first == OK:
             status = _status_of_ok(answer, start + 1)
+        elif not ends and first == LOCAL_INFILE:
+            return Answer.OTHER, None
         elif not ends:
             ends = 2  # a result: its columns and its rows follow, each with an end
             continue
@@ -60,8 +71,8 @@ def survey(answer: bytes) -> tuple[bool, int | None]:
         else:
             continue
         if not ends and not status & MORE_RESULTS:
-            return (True, status) if at == end else (False, None)
-    return False, None
+            return (Answer.COMPLETE, status) if at == end else (Answer.OTHER, None)
+    return (Answer.BEGUN if max(at, end) <= HOLDS else Answer.OTHER), None
 
 
 def _status_of_ok(answer: bytes, at: int) -> int:
