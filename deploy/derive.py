@@ -83,13 +83,16 @@ def database_url(stack: Mapping[str, Any]) -> str:
 def settings(stack: Mapping[str, Any]) -> dict[str, str]:
     """The environment that the stack's processes read, without any secret: files carry those.
 
-    Names starting with APP_ are the application's, those starting with GUNICORN_ are gunicorn.conf.py's.
+    A key of app.settings that would replace one of these is refused when the stack is loaded. Names starting
+    with APP_ are the application's, those starting with GUNICORN_ are gunicorn.conf.py's.
     """
     app, api, timeouts, database, paths = (
         stack[section] for section in ("app", "api", "timeouts", "database", "paths")
     )
     secrets = paths["secrets"]
     values: dict[str, Any] = {
+        # whose members may ask an instance's own socket, as `stack status` does
+        "STACK_OPS_GROUP": stack["stack"]["ops_group"] if stack["profile"] == "host" else "",
         "APP_NAME": stack["stack"]["name"],
         "APP_ENVIRONMENT": stack["stack"]["environment"],
         "APP_RELEASE": stack["release"]["id"],
@@ -129,5 +132,5 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         if key != "enabled":
             values[f"APP_SYNC_{key.upper()}"] = value
     for key, value in app["settings"].items():
-        values[f"APP_{key.upper()}"] = value
+        values.setdefault(f"APP_{key.upper()}", value)
     return {key: str(int(value)) if isinstance(value, bool) else str(value) for key, value in values.items()}

@@ -85,10 +85,11 @@ def _nginx(stack: Mapping[str, Any]) -> Health:
     if pid is None:
         return Health("nginx", "nginx", "STOPPED", 0, 0, False, "`stack up` starts it")
     uptime = int(time.time() - Path(f"/proc/{pid}").stat().st_mtime)
-    status = http_status(f"{stack['nginx']['url']}/ping")
+    path = stack["releases"]["smoke"][0]
+    status = http_status(f"{stack['nginx']['url']}{path}")
     # 403 and 429 are nginx's to give, by nginx.allow, nginx.deny and nginx.rate
     serves = 200 <= status < 500
-    return Health("nginx", "nginx", "RUNNING", pid, uptime, serves, f"/ping answers {status}")
+    return Health("nginx", "nginx", "RUNNING", pid, uptime, serves, f"{path} answers {status}")
 
 
 def http_status(url: str, *, timeout: float = 5.0) -> int:

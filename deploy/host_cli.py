@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import build as building
-from deploy import manifest, tree, venvs, wheels
+from deploy import local, manifest, tree, venvs, wheels
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
@@ -189,6 +189,11 @@ def run_releases(args: argparse.Namespace) -> int:
 
 
 def run_exec(args: argparse.Namespace) -> int:
+    if not (args.config or os.environ.get("STACK_CONFIG") or args.profile == "host"):
+        from deploy.cli import stack_of  # here: that module imports this one
+
+        local.execute(stack_of(args, again=True), args.arguments)
+
     def work() -> int:
         host = Host.of(_loader(args)(None), args.account)
         current = host.pointed(host.current)

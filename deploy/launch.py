@@ -10,9 +10,11 @@ moves later, a worker that dies comes back with its master's code. Standard libr
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 # What a process may know of the environment that supervisord was started in.
@@ -32,11 +34,14 @@ def process_environment(release: Path, process: str, inherited: Mapping[str, str
     environment["APP_INSTANCE"] = process
     environment["PYTHONPATH"] = str(release / "src")
     environment["PYTHONUNBUFFERED"] = "1"
+    environment["FLASK_SKIP_DOTENV"] = "1"  # a checkout's .env holds values of deploy/stack.yml, not variables
     return environment
 
 
-def listen_on_unix_socket(path: str, *, backlog: int = 64) -> int:
-    """Listen on a unix socket that only this account can reach; return an inheritable descriptor.
+def listen_on_unix_socket(path: str, *, group: str = "", backlog: int = 64) -> int:
+    """Listen on a unix socket that only this account, and a group if named, can reach.
+
+    Returns an inheritable descriptor.
 
     The `stack` command asks it for the health of exactly this instance; nginx never uses it.
     """
@@ -46,6 +51,11 @@ def listen_on_unix_socket(path: str, *, backlog: int = 64) -> int:
         if os.path.lexists(path):
             os.unlink(path)
         listener.bind(path)
+        if group:
+            # An account that is not in the group keeps the socket to itself: it runs a stack by hand.
+            with suppress(LookupError, PermissionError):
+                shutil.chown(path, group=group)
+                os.chmod(path, 0o660)
         listener.listen(backlog)
     finally:
         os.umask(before)
@@ -69,7 +79,9 @@ def main(process: str) -> None:
     environment = process_environment(release, process, os.environ)
     run = environment["APP_RUN_DIR"]
     Path(run, f"{process}.pid").write_text(f"{os.getpid()}\n", "ascii")
-    own_socket = listen_on_unix_socket(f"{run}/{process}.sock") if process.startswith("api-") else None
+    own_socket = None
+    if process.startswith("api-"):
+        own_socket = listen_on_unix_socket(f"{run}/{process}.sock", group=environment["STACK_OPS_GROUP"])
     # gunicorn puts its working directory on sys.path: it must be one that the account cannot write.
     os.chdir(release / "src")
     arguments = command(release, process, environment, own_socket=own_socket)

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from deploy import health, orphans, unix_http
 from deploy.launch import process_environment
@@ -169,6 +169,20 @@ def install_rendered(stack: Mapping[str, Any]) -> list[Path]:
 def environment(stack: Mapping[str, Any]) -> dict[str, str]:
     """The environment of a one-off command of this stack."""
     return process_environment(Path(stack["release"]["root"]), "command", os.environ)
+
+
+def execute(stack: Mapping[str, Any], arguments: Sequence[str]) -> NoReturn:
+    """Become a one-off command of this checkout's stack, with its settings and its programs first in PATH.
+
+    Raises:
+        LocalError: when there is no such program.
+    """
+    values = environment(stack)
+    values["PATH"] = f"{stack['release']['root']}/venv/bin:{values.get('PATH', os.defpath)}"
+    try:
+        os.execvpe(arguments[0], list(arguments), values)  # noqa: S606 - no shell is wanted
+    except FileNotFoundError as error:
+        raise LocalError(f"{arguments[0]}: there is no such program") from error
 
 
 def flask(stack: Mapping[str, Any], *arguments: str) -> str:

@@ -50,6 +50,7 @@ def broken_rules(stack: Mapping[str, Any]) -> list[str]:
         problem
         for rule in (
             _names,
+            _smoke,
             _strings,
             _numbers,
             _choices,
@@ -90,6 +91,12 @@ def _names(stack: Mapping[str, Any]) -> Iterator[str]:
     for key in stack["app"]["settings"]:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", str(key)):
             yield f"app.settings.{key}: a setting's name is made of a-z, 0-9 and _"
+
+
+def _smoke(stack: Mapping[str, Any]) -> Iterator[str]:
+    smoke = stack["releases"]["smoke"]
+    if not smoke or not all(path.startswith("/") for path in smoke):
+        yield f"releases.smoke is {smoke!r}: it must hold at least one path, each starting with /"
 
 
 def _strings(stack: Mapping[str, Any]) -> Iterator[str]:

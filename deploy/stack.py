@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from deploy.derive import derive
+from deploy.derive import derive, settings
 from deploy.rules import broken_rules
 
 HERE = Path(__file__).resolve().parent
@@ -73,6 +73,10 @@ def load(
         raise StackError(problems)
     stack = derive(expanded, profile=profile, release=release)
     stack["nginx"]["error_codes"] = list(read_yaml(HERE.parent / "nginx" / "errors" / "texts.yml"))
+    reserved = settings({**stack, "app": {**stack["app"], "settings": {}}})
+    taken = [key for key in stack["app"]["settings"] if f"APP_{key.upper()}" in reserved]
+    if taken:
+        raise StackError([f"app.settings.{key}: APP_{key.upper()} is the bundle's own; take another" for key in taken])
     return stack
 
 

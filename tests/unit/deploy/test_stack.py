@@ -55,6 +55,8 @@ def test_every_profile_loads(profile: str) -> None:
         ("app.module=a-b", "app.module is 'a-b'"),
         ("paths.data=data", "paths.data is 'data': it must be absolute"),
         ("paths.data=/a b", "paths.data is '/a b': supervisor and nginx take no blanks"),
+        ("app.settings.release=x", "app.settings.release: APP_RELEASE is the bundle's own"),
+        ("releases.smoke=[ping]", "releases.smoke is ['ping']"),
         (f"paths.run=/{'x' * 100}", "too deep for a unix socket"),
         ("database.pool_size=100", "database.max_connections (200) is less than the 525 connections"),
     ],
