@@ -96,13 +96,12 @@ def root(name: str) -> Path:
 
 
 def prune() -> list[Path]:
-    """Remove what the cache holds of older recipes; returns what was removed.
-
-    Call it only while no host is up: an older root may still lie under a host's disk.
-    """
+    """Remove what the cache holds of older recipes, unless it lies under a host's disk; returns what was removed."""
     wanted = {kept.folder.name for name in SHAPES for kept in (_root(name), *_below(name))}
+    mounts = Path("/proc/self/mountinfo").read_text()
     kinds = ("root-*", "base-*", "rpms-*")
-    stale = [path for kind in kinds for path in cache_folder().glob(kind) if path.name not in wanted]
+    found = [path for kind in kinds for path in cache_folder().glob(kind)]
+    stale = [path for path in found if path.name.removesuffix(".lock") not in wanted and str(path) not in mounts]
     for path in stale:
         _remove(path)
     return stale

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.hosts import machines
 from tests.hosts.el import doubles
@@ -175,6 +176,18 @@ def test_every_double_of_el_10_has_a_name_and_a_repository_that_el_10_has() -> N
     assert {double.name: double.repository for double in made} == {
         double.name: real.get(double.name) for double in made
     }
+
+
+@pytest.mark.parametrize("major", [9, 10])
+def test_whatever_the_roles_install_on_el_can_be_installed_here(major: int) -> None:
+    facts = yaml.safe_load((CHECKOUT / f"ansible/roles/platform/vars/RedHat_{major}.yml").read_text())
+    wanted: set[str] = set()
+    for name, value in facts.items():
+        if name.endswith("packages"):
+            # MySQL is configured for and untried: Debian has none.
+            wanted |= set(value if isinstance(value, list) else value["mariadb"])
+    assert "nginx" in wanted
+    assert wanted <= set(doubles.load(major)[0])
 
 
 def test_an_unknown_key_of_packages_yml_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

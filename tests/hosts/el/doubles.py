@@ -1,6 +1,7 @@
 """What packages.yml says, checked and typed."""
 
 import hashlib
+import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -59,8 +60,10 @@ def load(major: int) -> tuple[dict[str, Double], list[str]]:
 
 def fingerprint() -> str:
     """A hash over all that decides what the RPMs hold: any change makes repositories and roots again."""
-    digest = hashlib.sha256()
-    for file in sorted(HERE.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts and file.name != "shape.py":
-            digest.update(f"{file.relative_to(HERE)}\0{file.stat().st_mode:o}\0".encode() + file.read_bytes())
+    listed = json.dumps(yaml.safe_load((HERE / "packages.yml").read_text()))  # not its comments
+    digest = hashlib.sha256(listed.encode())
+    for file in (HERE / "debs.py", HERE / "repository.py", *sorted(FILES.rglob("*"))):
+        if file.is_file():
+            executable = bool(file.stat().st_mode & 0o100)
+            digest.update(f"{file.relative_to(HERE)}\0{executable}\0".encode() + file.read_bytes())
     return digest.hexdigest()
