@@ -35,6 +35,18 @@ class Played:
         """How many tasks changed something, on all hosts."""
         return sum(counts["changed"] for counts in self.recap.values())
 
+    @property
+    def changes(self) -> list[str]:
+        """Each task that changed something, with its host."""
+        found: list[str] = []
+        task = ""
+        for line in self.output.splitlines():
+            if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                task = line.rstrip("* ")
+            elif line.startswith("changed: "):
+                found.append(f"{task} {line}")
+        return found
+
     def went_well(self) -> Played:
         """The same run; an assertion fails with its last words when it did not end with 0."""
         assert self.status == 0, f"{self.playbook} ended {self.status}:\n{self.output[-6000:]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -70,13 +71,14 @@ def test_the_second_run_changes_nothing(one: Deployment, said: list[str]) -> Non
     before = snapshot(one.app)
     again = one.play("deploy.yml", "-v", "--diff").went_well()
     said.append(again.output)
-    assert again.changed == 0, again.output[-6000:]
-    changed = differences(before, snapshot(one.app))
-    assert [name for name in changed if not name.startswith("var/lib/")] == []
+    assert again.changes == []
+    assert again.changed == 0
+    touched = differences(before, snapshot(one.app))
+    assert [name for name in touched if not name.startswith("var/lib/") and not name.endswith("/.lock")] == []
 
 
 def test_check_mode_finds_nothing_to_do_on_what_is_deployed(one: Deployment) -> None:
-    assert one.play("deploy.yml", "--check").went_well().changed == 0
+    assert one.play("deploy.yml", "--check").went_well().changes == []
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -88,9 +90,7 @@ def test_no_playbook_says_a_secret(one: Deployment, said: list[str], name: str) 
 
 
 def test_the_host_is_what_it_should_be(one: Deployment) -> None:
-    result = one.play("verify.yml").went_well()
-    assert " passed" in result.output
-    assert " failed" not in result.output
+    assert re.search(r"\d+ passed", one.play("verify.yml").went_well().output)
 
 
 # -- the main job ---------------------------------------------------------------------------------------------------
@@ -110,9 +110,9 @@ BROKEN = [
     ("timeouts.graceful", {"timeouts": {"graceful": 60}}),
 ]
 BROKEN_FILE = [
-    ("nginx.http_prot", "  http_port: 80 ", "  http_prot: 80 "),
-    ("nginx.http_port", "  http_port: 80 ", "  http_port: eighty "),
-    ("nginx.http_port", "  http_port: 80 ", "  http_port: 99999 "),
+    ("nginx.http_prot", "  http_port: 80\n", "  http_prot: 80\n"),
+    ("nginx.http_port", "  http_port: 80\n", "  http_port: eighty\n"),
+    ("nginx.http_port", "  http_port: 80\n", "  http_port: 99999\n"),
     ("api.ports", "  ports: [8001, 8002] ", "  ports: [80, 8002] "),
     ("timeouts.graceful", "  graceful: 20 ", "  graceful: 60 "),
 ]
@@ -264,7 +264,7 @@ def test_it_comes_back_by_itself_after_a_power_cut(one: Deployment) -> None:
 
 def test_after_all_that_it_is_still_what_it_should_be(one: Deployment) -> None:
     one.play("verify.yml").went_well()
-    assert one.play("deploy.yml").went_well().changed == 0
+    assert one.play("deploy.yml").went_well().changes == []
 
 
 # -- what nginx is given ---------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_a_certificate_switches_https_on_with_all_that_belongs_to_it(one: Deploy
     given = ("-e", json.dumps({"certificate_file": str(certificate), "certificate_key_file": str(key)}))
     played = one.play("deploy.yml", "--diff", *given).went_well()
     assert key.read_text().splitlines()[1] not in played.output
-    assert one.play("deploy.yml", *given).went_well().changed == 0
+    assert one.play("deploy.yml", *given).went_well().changes == []
 
     plain = http.client.HTTPConnection(one.front.address, 80, timeout=30)
     plain.request("GET", "/ping?x=1")
@@ -339,8 +339,9 @@ def test_a_second_stack_of_another_name_lives_beside_it(one: Deployment) -> None
     assert one.app.run("secondctl status", root=True).out.count("RUNNING") == len(second.stack["processes"])
     assert second.secret("secret_key") != one.secret("secret_key")
     again = second.play("deploy.yml", *given).went_well()
-    assert again.changed == 0, again.output[-6000:]
+    assert again.changes == []
+    assert again.changed == 0
     assert breaking.traces_of(one.app, "cloudeye", of="second") == []
-    assert one.play("deploy.yml").went_well().changed == 0, "neither undoes what the other needs"
+    assert one.play("deploy.yml").went_well().changes == [], "neither undoes what the other needs"
     one.supervisorctl("restart all")
     assert second.ask("GET", "/ping")[0] == 200
