@@ -110,8 +110,6 @@ BROKEN = [
     ("timeouts.graceful", {"timeouts": {"graceful": 60}}),
 ]
 BROKEN_FILE = [
-    ("nginx.http_prot", "  http_port: 80\n", "  http_prot: 80\n"),
-    ("nginx.http_port", "  http_port: 80\n", "  http_port: eighty\n"),
     ("nginx.http_port", "  http_port: 80\n", "  http_port: 99999\n"),
     ("api.ports", "  ports: [8001, 8002] ", "  ports: [80, 8002] "),
     ("timeouts.graceful", "  graceful: 20 ", "  graceful: 60 "),
