@@ -48,6 +48,7 @@ def preflight_problems(
     asked_at: float,
     has_database_password: bool,
     database_is_ours: bool,
+    missing_server: str = "",
 ) -> list[str]:
     """What of a host does not fit, each with what to do; nothing has been changed yet.
 
@@ -59,11 +60,14 @@ def preflight_problems(
         asked_at: the controller's clock, in seconds since the epoch, before the survey.
         has_database_password: whether a vault variable holds it.
         database_is_ours: whether the inventory has a db host.
+        missing_server: the database server that was asked for, when the distribution has no package of it.
     """
     problems = [*_python(survey), *_room(survey, stack), *_clock(survey, stack, asked_at)]
     problems += [*_ports(survey, stack, groups, services), *_firewall(survey, stack)]
     if "app" in groups and stack["database"]["engine"] == "mysql" and not database_is_ours:
         problems += _foreign_database(survey, stack, has_database_password)
+    if missing_server:
+        problems.append(f"this distribution has no package of {missing_server}: set database_server to mariadb")
     return problems
 
 

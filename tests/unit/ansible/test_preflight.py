@@ -133,3 +133,12 @@ def test_without_a_database_host_it_asks_for_one() -> None:
     found = problems({}, ["app"], ours=False)
     assert len(found) == 1
     assert "no host is in the group db" in found[0]
+
+
+def test_a_server_that_the_distribution_does_not_have_is_refused() -> None:
+    sound = {"time": time.time(), "python": "3.11.2", "memory_mb": 4096, "disk_mb": 20000, "listeners": []}
+    survey = {**sound, "existing": [], "unreachable": []}
+    found = preflight.preflight_problems(
+        survey, stack.stack_load({}), ["db"], SERVICES, time.time(), False, True, "mysql"
+    )
+    assert found == ["this distribution has no package of mysql: set database_server to mariadb"]
