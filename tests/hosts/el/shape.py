@@ -207,6 +207,8 @@ def _package_manager(distribution: Distribution, target: Path) -> None:
     plugins = target / "etc/dnf/plugins"
     plugins.mkdir(exist_ok=True)
     (plugins / "local.conf").write_text("[main]\nenabled=0\n")
+    # Debian 13's cannot be loaded: nothing there depends on the module that it needs.
+    (target / "usr/lib/python3/dist-packages/dnf-plugins/system_upgrade.py").unlink(missing_ok=True)
     # The doubles are not signed.
     sections = [
         f"[{name}]\nname={distribution.name} $releasever - {name}\nbaseurl=file:///{MIRROR}/{name}\n"
