@@ -17,6 +17,7 @@ from tests.hosts.report import REPORT
 from tests.hosts.settings import CHECKOUT
 from tests.hosts.shell import run
 
+_SUITE = re.compile(r"(\d+ failed, )?\d+ passed[^\n]* in [\d.]+s")
 _RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 
 
@@ -87,7 +88,9 @@ def play(made: HostSet, playbook: str, *arguments: str, checkout: Path = CHECKOU
         for host, counts in _RECAP.findall(output.rpartition("PLAY RECAP")[2])
         if host != "localhost"
     }
-    said = "; ".join(f"{host} ok={counts['ok']} changed={counts['changed']}" for host, counts in recap.items())
+    counted = "; ".join(f"{host} ok={counts['ok']} changed={counts['changed']}" for host, counts in recap.items())
+    suite = _SUITE.search(output)
+    said = suite[0] if suite else counted
     line = " ".join([playbook, *(word for word in arguments if word in ("--check", "--tags"))])
     REPORT.plays.append((f"{made.layout} {made.shape}", line, said, seconds))
     return Played(playbook, process.returncode, output, seconds, recap)
