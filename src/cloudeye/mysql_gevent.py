@@ -1,21 +1,20 @@
 """MySQL connections that never block a gevent worker.
 
-gevent runs many requests in one thread. Each lives in a *greenlet*, a function that can be paused; the *hub* runs
-them in turn. Whoever waits for the network pauses and the hub goes on with another, so long as Python's sockets do
-the waiting. mysqlclient waits in C, where gevent cannot pause it: a query of one second stops every request of
-the worker for one second. This module makes it wait in the hub:
+gevent runs many requests in one thread. Each lives in a *greenlet*, a function that can be paused; the *hub* runs them
+in turn. Whoever waits for the network pauses and the hub goes on with another, so long as Python's sockets do the
+waiting. mysqlclient waits in C, where gevent cannot pause it: a query of one second stops the whole worker for one
+second. This module makes it wait in the hub:
 
 1. Send the query: it fits the kernel's send buffer, so this takes no time. (A long one is sent in a thread.)
 2. Wait in the hub until the socket has something to read. This is the long part, and others run meanwhile.
 3. Look at what has come without taking it (``MSG_PEEK``). MySQL's packets have their length in front, so it is
    easy to tell whether the *whole* answer is there. If so, C reads it and has nothing to wait for.
-4. If not (a large result, a slow network; TLS, where nothing can be seen), C reads it in a thread of gevent's
-   pool and the hub goes on. A plain "wait until readable, then read" would stop the worker here.
+4. If not (a large result; TLS, where nothing can be seen), C reads it in a thread of gevent's pool and the hub goes
+   on. A plain "wait until readable, then read" would stop the worker here.
 
-All that talks to the server does either of the two (docs/driver.md lists it); mysql_protocol.py says when a
-transaction begins. A greenlet may be killed or timed out (``gevent.Timeout``) while it waits: its answer is still
-to come, and who uses the connection next would take it for his own. So the connection is closed at once, every
-later call says "gone away" (upon which a pool replaces it), and the server is told to kill the query.
+docs/driver.md lists which operation does what; mysql_protocol.py says when a transaction begins. A greenlet may be killed
+or timed out (``gevent.Timeout``) while it waits: its answer is still to come, and would be taken for that to the next
+query. So the connection is closed at once, every later call says "gone away", and the server is told to kill the query.
 """
 
 from __future__ import annotations
@@ -49,8 +48,9 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
     def __init__(self, *args: Any, autocommit: bool | None = False, **options: Any) -> None:
         if refused := REFUSED & {name for name, value in options.items() if value}:
             raise NotSupportedError(f"LOAD DATA LOCAL is refused: with {refused} a server may ask for our files")
-        self._arguments, self._timeout = (args, options | {"local_infile": 0}), options.get("read_timeout")
-        self._in_thread(super().__init__, *args, autocommit=None, **self._arguments[1])
+        options = {"connect_timeout": 10} | options | {"local_infile": 0}
+        self._arguments, self._timeout = (args, options), options.get("read_timeout")
+        self._in_thread(super().__init__, *args, autocommit=None, **options)
         self._socket = _socket.socket(fileno=os.dup(self.fileno()))
         self._number, self._connecting = self.thread_id(), False
         self.ping()
@@ -68,7 +68,7 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
         self._check()
         self._busy, job = True, None
         try:
-            job = worker().begin(call, *args, **options)
+            job = (worker().begin_connecting if self._connecting else worker().begin)(call, *args, **options)
             value, error = job.get()
         except BaseException:
             self.give_up(job)
@@ -105,11 +105,12 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
         if end is not None:
             with contextlib.closing(end), contextlib.suppress(OSError):
                 end.shutdown(_socket.SHUT_RDWR)  # wakes the thread, if one is reading
-            if job is None or job.ready():
-                super().close()
-            else:
-                job.rawlink(lambda _: Plain.close(self))
             worker().kill(self._number, *self._arguments)
+        if job is not None:
+            # Closing what was never opened would crash in C.
+            job.rawlink(lambda done: None if self._connecting and done.value[1] else Plain.close(self))
+        elif end is not None:
+            super().close()
 
     def close(self) -> None:
         """Close the connection, once or twice. A greenlet that waits on it gets an error."""
@@ -128,8 +129,8 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
         opening = self._lazy and needs_transaction(text, self._reads_alone)
         if opening and self._status is None:
             self.ping()  # its short answer has the status
-        if opening and self._status is None:
-            raise OperationalError(LOST, "cannot see whether a transaction is open")
+            if self._status is None:
+                raise OperationalError(LOST, "cannot see whether a transaction is open")
         opening = opening and not (self._status or 0) & IN_TRANSACTION
         self._exchange(b"BEGIN;" + text if opening else text)
         if opening:

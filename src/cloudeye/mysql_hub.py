@@ -28,9 +28,9 @@ PEEK = 64 * 1024  # bytes; a longer answer is read in a thread
 ROWS = 64  # turned into Python objects before the others get a turn
 THREADS = 1024  # more than connections: a read that waited for a thread could hold the lock another one needs
 IDLE = 60  # seconds until a thread without work ends
-KILLS = 4  # at a time
+SLOTS = 8  # for connections that are being opened or killed, beside those in the application's pool
 KILL_WITHIN = {"connect_timeout": 5, "read_timeout": 5, "write_timeout": 5}  # seconds
-NO_SUCH_THREAD, GONE_AWAY, LOST = 1094, 2006, 2013  # error numbers
+NO_SUCH_THREAD, NOT_CONNECTED, GONE_AWAY, LOST = 1094, 2003, 2006, 2013  # error numbers
 
 _epoll = monkey.get_original("select", "epoll")  # that which gevent takes away, as it could block
 log = logging.getLogger(__name__)
@@ -42,13 +42,32 @@ class Worker:
     def __init__(self, hub: Any) -> None:
         self._hub = hub
         self._pool = ThreadPool(THREADS, hub, idle_task_timeout=IDLE)
-        self._kills = Semaphore(KILLS)
+        self._slots = Semaphore(SLOTS)
         self._waiting = 0  # greenlets that wait in the hub for an answer
         self._looks = 0  # answers in a row that came while looking for them
 
     def begin(self, call: Callable[..., Any], *args: Any, **options: Any) -> AsyncResult:
         """Begin a call in a thread; what is returned yields its value and its error, one of them None."""
         return self._pool.spawn(_outcome, call, args, options)
+
+    def begin_connecting(self, call: Callable[..., Any], *args: Any, **options: Any) -> AsyncResult:
+        """Begin to connect in a thread, as soon as one of the ``SLOTS`` is free.
+
+        Who is killed or timed out while connecting leaves its thread behind, connecting. Pools do not count those:
+        without a bound of its own, a server that stands still would be met with ever more connections.
+
+        Raises:
+            OperationalError: no slot came free within ``connect_timeout``.
+        """
+        if not self._slots.acquire(timeout=options["connect_timeout"]):
+            raise OperationalError(NOT_CONNECTED, "too many connections are being opened")
+        try:
+            job = self.begin(call, *args, **options)
+        except BaseException:
+            self._slots.release()
+            raise
+        job.rawlink(lambda _: self._slots.release())
+        return job
 
     def wait_for_answer(self, socket: _socket.socket, timeout: float | None, visible: bool) -> tuple[bool, int | None]:
         """Wait until an answer is there, or has at least begun, without taking anything off the socket.
@@ -118,7 +137,7 @@ class Worker:
             with contextlib.closing(Plain(*args, **options | KILL_WITHIN)) as helper:
                 helper.query(b"KILL %d" % number)
 
-        with self._kills:
+        with self._slots:
             _, error = self.begin(kill).get()
         if error is not None and error.args[:1] != (NO_SUCH_THREAD,):
             log.warning("the query of connection %d was not killed: %s", number, error)
