@@ -4,6 +4,9 @@ There are no defaults here: a missing name is an error. The sockets come from de
 """
 
 import os
+import signal
+from types import FrameType
+from typing import Any
 
 _env = os.environ
 
@@ -40,3 +43,16 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else _env["GUNICOR
 # One control socket for all instances of a user would be shared by them; `stack` asks each instance's own
 # unix socket instead.
 control_socket_disable = True
+
+
+def post_fork(server: object, worker: Any) -> None:
+    """Hear a TERM that arrives while the worker boots.
+
+    Until its own handlers are set, some 100 ms after the fork, a worker has the master's, which lose the signal: it
+    would serve on, and be killed with requests in hand when graceful_timeout is over.
+    """
+
+    def end_after_boot(number: int, frame: FrameType | None) -> None:
+        worker.alive = False
+
+    signal.signal(signal.SIGTERM, end_after_boot)

@@ -83,16 +83,25 @@ class Supervisor:
             ReleaseError: when supervisor cannot start it at all.
         """
         name = full_name(process)
+        # gunicorn loses a TERM that reaches its worker while that boots, and kills it later with requests in hand.
+        self._wait_while(process, "STARTING")
         try:
             self.rpc.stopProcess(name)
         except xmlrpc.client.Fault as error:
             if error.faultCode != NOT_RUNNING:
                 raise ReleaseError(f"supervisor cannot stop {name}: {error.faultString}") from error
+        # An interrupted run may have left it stopping; supervisor would take a start now for done.
+        self._wait_while(process, "STOPPING")
         try:
             self.rpc.startProcess(name, False)
         except xmlrpc.client.Fault as error:
             if error.faultCode != ALREADY_STARTED:
                 raise ReleaseError(f"supervisor cannot start {name}: {error.faultString}") from error
+
+    def _wait_while(self, process: Process, state: str) -> None:
+        """Wait until a process is no longer in a state that ends by itself."""
+        while self.table().get(process["name"], {}).get("statename") == state:
+            time.sleep(POLL)
 
 
 def full_name(process: Process) -> str:

@@ -7,6 +7,7 @@ tests, and the tests rather than systemd start nginx and supervisord.
 from __future__ import annotations
 
 import copy
+import grp
 import http.client
 import io
 import json
@@ -48,7 +49,7 @@ class Bench:
         self.root = folder / "opt"
         self.config = folder / "etc" / "stack.yml"
         self.values: dict[str, Any] = {
-            "stack": {"name": "hello", "environment": "test"},
+            "stack": {"name": "hello", "environment": "test", "ops_group": grp.getgrgid(os.getgid()).gr_name},
             "app": {"module": "hello", "wsgi": "hello.wsgi:app", "sync": "hello.sync"},
             "api": {"ports": PORTS, "instances": 1},
             "sync": {"heartbeat_seconds": 1, "connect_timeout": 1, "read_timeout": 1, "total_timeout": 2},
@@ -290,7 +291,7 @@ class Client:
                     answer = connection.getresponse()
                     answer.read()
                     self.answers[str(answer.status)] += 1
-                except OSError as error:
+                except (OSError, http.client.HTTPException) as error:
                     self.answers[type(error).__name__] += 1
                     connection.close()
                 if not self._keep_alive:
