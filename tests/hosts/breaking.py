@@ -74,5 +74,5 @@ def traces_of(host: Host, name: str, *, of: str) -> list[str]:
     places = f"/etc/{of} /etc/systemd/system/{of}.service /opt/{of}/current/rendered /usr/local/bin/{of}*"
     found = host.run(f"grep -rIn {name} {places}", root=True)
     assert found.status in (0, 1), found.err
-    module = re.compile(rf"src/{name}/|APP_MODULE={name}$|"module": "{name}"|\b{name}\.(wsgi:app|sync)\b")
+    module = re.compile(rf'src/{name}/|APP_MODULE={name}$|"module": "{name}"|\b{name}\.(wsgi:app|sync)\b')
     return [line for line in found.out.splitlines() if name in module.sub("", line)]
