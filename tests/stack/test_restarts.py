@@ -40,13 +40,11 @@ def all_site_names(stack: LocalStack, token: str, prefix: str) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "close"])
+@pytest.mark.parametrize("keep_alive", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["keep-alive", "close"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_restart_loses_no_request(
     stack: LocalStack, token: str, form: str, keep_alive: bool, full: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not keep_alive and not full:
-        pytest.skip("the form without keep-alive is part of `make prove`")
     make, asked = site_posts(token, f"{form}-{keep_alive}-{time.time_ns()}")
     restarts = 3 if full else 1
     with Load(stack.url, make, clients=8, keep_alive=keep_alive) as load:
