@@ -1,9 +1,8 @@
 """MySQL connections that never block a gevent worker.
 
 gevent runs many requests in one thread. Each lives in a *greenlet*, a function that can be paused; the *hub* runs them
-in turn. Whoever waits for the network pauses and the hub goes on with another, so long as Python's sockets do the
-waiting. mysqlclient waits in C, where gevent cannot pause it: a query of one second stops the whole worker for one
-second. This module makes it wait in the hub:
+in turn. Whoever waits for the network pauses and the hub goes on with another, if Python's sockets do the waiting.
+mysqlclient waits in C, where gevent cannot pause it: a query of one second stops the whole worker for one second. So:
 
 1. Send the query: it fits the kernel's send buffer, so this takes no time. (A long one is sent in a thread.)
 2. Wait in the hub until the socket has something to read. This is the long part, and others run meanwhile.
@@ -12,9 +11,9 @@ second. This module makes it wait in the hub:
 4. If not (a large result; TLS, where nothing can be seen), C reads it in a thread of gevent's pool and the hub goes
    on. A plain "wait until readable, then read" would stop the worker here.
 
-docs/driver.md lists which operation does what; mysql_protocol.py says when a transaction begins. A greenlet may be killed
-or timed out (``gevent.Timeout``) while it waits: its answer is still to come, and would be taken for that to the next
-query. So the connection is closed at once, every later call says "gone away", and the server is told to kill the query.
+docs/driver.md lists what does which; mysql_protocol.py says when a transaction begins. A greenlet may be killed or
+timed out (``gevent.Timeout``) while it waits, and its answer would be taken for that to the next query. So the
+connection is closed at once, later calls say "gone away", and the query is killed on the server.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ from MySQLdb.connections import Connection as Plain
 from cloudeye.mysql_hub import GONE_AWAY, LOST, Rows, worker
 from cloudeye.mysql_protocol import IN_TRANSACTION, needs_transaction, reads_alone_after
 
-REFUSED = {"local_infile", "local_infile_dir", "read_default_file", "read_default_group"}  # files may allow it
 SEND = 16 * 1024  # bytes; the kernel's smallest send buffer
+REFUSED = {"local_infile", "local_infile_dir", "read_default_file", "read_default_group"}  # files may allow it
 
 
 class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
     """A connection of mysqlclient, the same but for how it waits and that it refuses LOAD DATA LOCAL."""
 
     _connecting = True  # in a thread, where the methods below are the plain ones
-    _visible = True  # the server's packets can be seen on the socket; not so with TLS or compression
+    _visible = True  # the server's packets can be seen on the socket; not with TLS or compression
     _busy = _whole = _lazy = _reads_alone = False
     _status: int | None = None  # the server's flags after the last answer; None: not seen
     _socket: Any = None  # a second handle on the connection's socket, to look and to hang up
@@ -48,8 +47,8 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
     def __init__(self, *args: Any, autocommit: bool | None = False, **options: Any) -> None:
         if refused := REFUSED & {name for name, value in options.items() if value}:
             raise NotSupportedError(f"LOAD DATA LOCAL is refused: with {refused} a server may ask for our files")
-        options = {"connect_timeout": 10} | options | {"local_infile": 0}
-        self._arguments, self._timeout = (args, options), options.get("read_timeout")
+        options = {"connect_timeout": 10, "read_timeout": 0} | options | {"local_infile": 0}
+        self._arguments = args, options
         self._in_thread(super().__init__, *args, autocommit=None, **options)
         self._socket = _socket.socket(fileno=os.dup(self.fileno()))
         self._number, self._connecting = self.thread_id(), False
@@ -85,9 +84,9 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
             self._in_thread(super().send_query, text)
         else:
             super().send_query(text)
-        self._busy = True
+        self._busy, timeout = True, self._arguments[1]["read_timeout"] or None
         try:
-            self._whole, self._status = worker().wait_for_answer(self._socket, self._timeout, self._visible)
+            self._whole, self._status = worker().wait_for_answer(self._socket, timeout, self._visible)
         except BaseException:
             self.give_up()
             raise
@@ -183,7 +182,7 @@ class Connection(Plain):  # type: ignore[misc]  # MySQLdb has no types
 
     def next_result(self) -> int:
         """Go on to the statement's next result: 0, or -1 if there is none."""
-        gone = self._socket is None and not self._connecting  # a cursor asks once more when it is closed
+        gone = self._socket is None and not self._connecting  # a cursor asks when it is closed
         return -1 if gone else self.read(super().next_result) if self.more_results() else super().next_result()
 
     def discard_result(self) -> None:
