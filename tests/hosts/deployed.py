@@ -119,10 +119,13 @@ class Deployment:
 
 @contextmanager
 def bare_hosts(
-    set_name: str, layout: str, shape: str = "debian12", *, cache: bool = False, overrides: Mapping[str, Any] = QUICK
+    kind: str, layout: str, shape: str = "debian12", *, cache: bool = False, overrides: Mapping[str, Any] = QUICK
 ) -> Iterator[Deployment]:
-    """Bare hosts and an inventory with overrides, to be deployed to; removed when the block ends, however it does."""
-    machines.down(set_name)
+    """Bare hosts and an inventory with overrides, to be deployed to; removed when the block ends, however it does.
+
+    The set's name is this process's own, so that two test runs do not take each other's hosts away.
+    """
+    set_name = f"{kind}{os.getpid()}"
     made = machines.up(set_name, layout, shape, cache=cache, owner=os.getpid())
     try:
         values = made.inventory / "group_vars" / "all" / "stack.yml"

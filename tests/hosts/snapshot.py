@@ -25,6 +25,8 @@ PASSING = (
     "home/ops/.ansible",
     "root/.ansible",
 )
+# SQLite writes these for readers too; rpm's database is one.
+PASSING_ENDS = ("-shm", "-wal")
 
 
 def snapshot(host: Host) -> dict[str, tuple[int, int, int]]:
@@ -34,7 +36,7 @@ def snapshot(host: Host) -> dict[str, tuple[int, int, int]]:
     found: dict[str, tuple[int, int, int]] = {}
     for folder, names, files in os.walk(root):
         names[:] = [name for name in names if f"{folder}/{name}" not in skipped and name != "__pycache__"]
-        for name in [*names, *files]:
+        for name in [*names, *(file for file in files if not file.endswith(PASSING_ENDS))]:
             path = Path(folder, name)
             known = path.lstat()
             size, time = (known.st_size, known.st_mtime_ns) if stat.S_ISREG(known.st_mode) else (0, 0)

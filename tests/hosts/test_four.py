@@ -19,7 +19,7 @@ VALUES = {"sync": {"allow_private": True, "minimum_interval": 1, "poll_seconds":
 @pytest.fixture(scope="module")
 def bare(this_machine_boots_hosts: None) -> Iterator[Deployment]:
     """Four bare hosts; the cache is on the database's."""
-    with bare_hosts("tdfour", "four", cache=True, overrides=VALUES) as deployment:
+    with bare_hosts("four", "four", cache=True, overrides=VALUES) as deployment:
         yield deployment
 
 

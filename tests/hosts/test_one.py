@@ -30,7 +30,7 @@ SECRETS = ("secret_key", "database_password", "admin_password")
 @pytest.fixture(scope="module")
 def bare(this_machine_boots_hosts: None) -> Iterator[Deployment]:
     """One bare host. The first tests try and deploy; what comes after them uses `one`."""
-    with bare_hosts("tdone", "one") as deployment:
+    with bare_hosts("one", "one") as deployment:
         yield deployment
 
 
