@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.instances import Supervisor
 from tests.unit.deploy.bench import PORTS, Bench, Client
 
 INSTANCES = {f"api-{port}-0" for port in PORTS}
@@ -455,3 +456,17 @@ def test_without_supervisord_and_systemd_it_says_how_to_start_it(bench: Bench) -
         time.sleep(0.2)
     bench.settle()
     assert served_by(bench, old)
+
+
+@SLOW
+def test_an_instance_stopped_while_it_boots_loses_no_request(bench: Bench) -> None:
+    name = "api-21302:api-21302-0"
+    rpc = Supervisor(bench.stack()).rpc
+    with Client() as client:
+        for number in range(24):
+            rpc.stopProcess(name)
+            rpc.startProcess(name, False)
+            time.sleep(0.2 + number % 12 * 0.02)  # its worker is forked somewhere in between
+        rpc.stopProcess(name)
+        rpc.startProcess(name, True)
+    assert failed(client) == {}
