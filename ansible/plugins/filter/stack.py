@@ -108,7 +108,7 @@ def command_files(stack: Mapping[str, Any]) -> list[dict[str, str]]:
     engine = (
         f"export STACK_CONFIG={values['paths']['etc']}/stack.yml PYTHONDONTWRITEBYTECODE=1\n"
         f"export PYTHONPATH={values['paths']['root']}/current\n"
-        f'exec {venv}/bin/python -m deploy.cli "$@"\n'
+        f'exec {venv}/bin/python -P -m deploy.cli "$@"\n'
     )
     commands = {f"{name}ctl": control, f"{name}-stack": engine}
     if values["stack"]["primary"]:
