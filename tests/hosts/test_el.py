@@ -27,9 +27,8 @@ def el(bare: Deployment) -> Deployment:
     return bare
 
 
-def test_check_mode_on_a_bare_host_ends_well_and_changes_nothing(bare: Deployment, full: bool) -> None:
-    if not full:
-        pytest.skip("part of `make prove`")
+@pytest.mark.slow
+def test_check_mode_on_a_bare_host_ends_well_and_changes_nothing(bare: Deployment) -> None:
     before = snapshot(bare.app)
     bare.play("deploy.yml", "--check").went_well()
     assert differences(before, snapshot(bare.app)) == []
