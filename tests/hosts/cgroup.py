@@ -38,11 +38,11 @@ def create(host: str) -> list[Path]:
 
 def processes(host: str) -> Iterator[int]:
     """Pids, as this machine counts them, of everything that runs in a host, its keeper included."""
-    for file in _folder(host).rglob("cgroup.procs"):
+    for folder, _, _ in os.walk(_folder(host)):  # not rglob: it raises when a group goes away while it walks
         try:
-            yield from (int(pid) for pid in file.read_text().split())
-        except (FileNotFoundError, OSError):
-            continue  # the group was removed while we walked
+            yield from (int(pid) for pid in Path(folder, "cgroup.procs").read_text().split())
+        except OSError:
+            continue  # removed since it was listed
 
 
 def kill(host: str, wait: float = 20) -> None:
