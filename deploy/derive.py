@@ -113,8 +113,12 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "APP_SECURE_COOKIES": bool(stack["nginx"]["certificate"]),
         "APP_TRUSTED_PROXIES": 1,
         "APP_CACHE_URL": stack["cache"]["url"],
+        "APP_PUBLIC_URL": app["public_url"] or stack["nginx"]["url"],
+        "APP_ALIASES": app["aliases"],
+        "APP_CORS_ORIGINS": app["cors_origins"],
         "APP_OPEN_REGISTRATION": app["open_registration"],
         "APP_ACCESS_TOKEN_MINUTES": app["access_token_minutes"],
+        "APP_REFRESH_TOKEN_DAYS": app["refresh_token_days"],
         "APP_ADMIN_EMAIL": app["admin_email"],
         "GUNICORN_WORKER_CLASS": api["worker_class"],
         "GUNICORN_WORKER_CONNECTIONS": api["worker_connections"],
@@ -128,9 +132,19 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "GUNICORN_RELOAD": api["reload"],
         "GUNICORN_RUN_DIR": paths["run"],
     }
-    for key, value in stack["sync"].items():
-        if key != "enabled":
-            values[f"APP_SYNC_{key.upper()}"] = value
+    values["APP_MAIL_PASSWORD_FILE"] = f"{secrets}/mail_password" if stack["mail"]["user"] else ""
+    values["APP_OIDC_CLIENT_SECRET_FILE"] = f"{secrets}/oidc_client_secret" if stack["oidc"]["introspect"] else ""
+    # For the application alone: each key of these sections as it is.
+    for section in ("sync", "attempts", "mail", "oidc"):
+        for key, value in stack[section].items():
+            if (section, key) != ("sync", "enabled"):
+                values[f"APP_{section.upper()}_{key.upper()}"] = value
     for key, value in app["settings"].items():
         values.setdefault(f"APP_{key.upper()}", value)
-    return {key: str(int(value)) if isinstance(value, bool) else str(value) for key, value in values.items()}
+    return {key: _text(value) for key, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(int(value)) if isinstance(value, bool) else str(value)

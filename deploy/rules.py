@@ -15,6 +15,7 @@ CHOICES = {
     "api.loglevel": ("debug", "info", "warning", "error"),
     "nginx.http2": ("listen", "directive", "none"),
     "nginx.started_by": ("systemd", "stack"),
+    "mail.security": ("none", "starttls", "tls"),
     "database.engine": ("mysql", "sqlite"),
 }
 
@@ -40,6 +41,10 @@ INEQUALITIES = (
     ("sync.connect_timeout", "sync.total_timeout", "a probe's parts end before the whole"),
 )
 
+ALIAS = re.compile(r"(/[\w.-]+)+=(/[\w.-]+)+")
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
+ATTEMPTS = re.compile(r"[1-9][0-9]* per ([1-9][0-9]* )?(second|minute|hour|day)s?")
+
 # What separates or ends a value in nginx's and supervisor's files.
 UNSAFE = re.compile(r"[\x00-\x1f;{}\"'`\\$]")
 
@@ -51,6 +56,7 @@ def broken_rules(stack: Mapping[str, Any]) -> list[str]:
         for rule in (
             _names,
             _smoke,
+            _application,
             _strings,
             _numbers,
             _choices,
@@ -97,6 +103,23 @@ def _smoke(stack: Mapping[str, Any]) -> Iterator[str]:
     smoke = stack["releases"]["smoke"]
     if not smoke or not all(path.startswith("/") for path in smoke):
         yield f"releases.smoke is {smoke!r}: it must hold at least one path, each starting with /"
+
+
+def _application(stack: Mapping[str, Any]) -> Iterator[str]:
+    for alias in stack["app"]["aliases"]:
+        if not ALIAS.fullmatch(alias):
+            yield f"app.aliases holds {alias!r}: it must be of the form /short=/api/v1/real"
+    for origin in stack["app"]["cors_origins"]:
+        if not ORIGIN.fullmatch(origin):
+            yield f"app.cors_origins holds {origin!r}: it must be an origin such as https://app.example.com"
+    for key in ("app.public_url", "oidc.issuer"):
+        if value_of(stack, key) and not re.fullmatch(r"https?://[^\s?#]+", value_of(stack, key)):
+            yield f"{key} is {value_of(stack, key)!r}: it must be an http or https address"
+    for key, attempts in stack["attempts"].items():
+        if not ATTEMPTS.fullmatch(attempts):
+            yield f"attempts.{key} is {attempts!r}: it must read like 10 per minute, or 10 per 15 minutes"
+    if stack["oidc"]["issuer"] and not stack["oidc"]["client_id"]:
+        yield "oidc.client_id is empty: the issuer's tokens name it as their audience"
 
 
 def _strings(stack: Mapping[str, Any]) -> Iterator[str]:

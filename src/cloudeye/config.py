@@ -57,6 +57,17 @@ def _absolute(text: str) -> Path:
     return path
 
 
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _list(text)]
+    if not all(left and right for left, _, right in pairs):
+        raise ValueError("holds an entry that is not of the form left=right")
+    return {left: right for left, _, right in pairs}
+
+
 def _absolute_or_none(text: str) -> Path | None:
     return _absolute(text) if text else None
 
@@ -101,6 +112,41 @@ class SyncConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttemptsConfig:
+    """How often somebody may try, each in the notation of Flask-Limiter."""
+
+    login_address: str = _variable("APP_ATTEMPTS_LOGIN_ADDRESS")
+    login_account: str = _variable("APP_ATTEMPTS_LOGIN_ACCOUNT")
+    register_address: str = _variable("APP_ATTEMPTS_REGISTER_ADDRESS")
+    reset_address: str = _variable("APP_ATTEMPTS_RESET_ADDRESS")
+    reset_account: str = _variable("APP_ATTEMPTS_RESET_ACCOUNT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailConfig:
+    """The SMTP server; without a host, mail is written to files."""
+
+    host: str = _variable("APP_MAIL_HOST", may_be_empty=True)
+    port: int = _variable("APP_MAIL_PORT", _whole)
+    security: str = _variable("APP_MAIL_SECURITY", _one_of("none", "starttls", "tls"))
+    user: str = _variable("APP_MAIL_USER", may_be_empty=True)
+    password_file: Path | None = _variable("APP_MAIL_PASSWORD_FILE", _absolute_or_none, may_be_empty=True)
+    sender: str = _variable("APP_MAIL_SENDER")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcConfig:
+    """Who may vouch for people by OpenID Connect; nobody where the issuer is empty."""
+
+    issuer: str = _variable("APP_OIDC_ISSUER", may_be_empty=True)
+    client_id: str = _variable("APP_OIDC_CLIENT_ID", may_be_empty=True)
+    client_secret_file: Path | None = _variable("APP_OIDC_CLIENT_SECRET_FILE", _absolute_or_none, may_be_empty=True)
+    create_accounts: bool = _variable("APP_OIDC_CREATE_ACCOUNTS", _flag)
+    domains: tuple[str, ...] = _variable("APP_OIDC_DOMAINS", _list, may_be_empty=True)
+    introspect: bool = _variable("APP_OIDC_INTROSPECT", _flag)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything the application reads from outside, checked."""
 
@@ -120,10 +166,17 @@ class Config:
     secure_cookies: bool = _variable("APP_SECURE_COOKIES", _flag)
     trusted_proxies: int = _variable("APP_TRUSTED_PROXIES", _whole)
     cache_url: str = _variable("APP_CACHE_URL", may_be_empty=True)
+    public_url: str = _variable("APP_PUBLIC_URL")
+    aliases: dict[str, str] = _variable("APP_ALIASES", _pairs, may_be_empty=True)
+    cors_origins: tuple[str, ...] = _variable("APP_CORS_ORIGINS", _list, may_be_empty=True)
     open_registration: bool = _variable("APP_OPEN_REGISTRATION", _flag)
     access_token_minutes: int = _variable("APP_ACCESS_TOKEN_MINUTES", _whole)
+    refresh_token_days: int = _variable("APP_REFRESH_TOKEN_DAYS", _whole)
     admin_email: str = _variable("APP_ADMIN_EMAIL")
     heartbeat_file: Path = _variable("APP_HEARTBEAT_FILE", _absolute)
+    attempts: AttemptsConfig
+    mail: MailConfig
+    oidc: OidcConfig
     sync: SyncConfig
 
     @property
@@ -152,18 +205,26 @@ class Config:
             ConfigurationError: with one line for each variable that is missing or cannot be read.
         """
         problems: list[str] = []
-        sync = _read(SyncConfig, environ, problems)
+        parts = {name: (kind, _read(kind, environ, problems)) for name, kind in PARTS.items()}
         values = _read(cls, environ, problems)
         if problems:
             raise ConfigurationError("\n".join(sorted(problems)))
-        return cls(**values, sync=SyncConfig(**sync))
+        return cls(**values, **{name: kind(**inner) for name, (kind, inner) in parts.items()})
+
+
+PARTS: dict[str, type[Any]] = {
+    "attempts": AttemptsConfig,
+    "mail": MailConfig,
+    "oidc": OidcConfig,
+    "sync": SyncConfig,
+}
 
 
 def _read(kind: type[Any], environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in fields(kind):
         if "variable" not in item.metadata:
-            continue  # SyncConfig, which is read by itself
+            continue  # one of PARTS, which are read by themselves
         variable = item.metadata["variable"]
         text = environ.get(variable)
         if text is None:

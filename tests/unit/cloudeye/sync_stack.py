@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from cloudeye.models import Base, CheckResult, Site, User
 from cloudeye.sync.steps import next_slot
+from tests.integration.world import environment
 from tests.unit.cloudeye.hostile import ROOT
 from tests.unit.cloudeye.playback import read_request, tcp_server
 
@@ -58,35 +59,18 @@ class Stack:
             "default_interval": 2,
             "heartbeat_seconds": 0.2,
         }
-        environment = {
+        variables = {
+            **environment(self.folder, self.url),
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT / "src"),
-            "APP_NAME": "cloudeye",
-            "APP_ENVIRONMENT": "test",
             "APP_RELEASE": "release-1",
-            "APP_DATABASE_URL": self.url,
-            "APP_DATABASE_PASSWORD_FILE": "",
-            "APP_DATABASE_POOL_SIZE": "5",
-            "APP_DATABASE_POOL_OVERFLOW": "5",
-            "APP_DATABASE_POOL_WAIT": "5",
-            "APP_SECRET_KEY_FILE": str(self.folder / "secret"),
-            "APP_DATA_DIR": str(self.folder),
-            "APP_RUN_DIR": str(self.folder),
-            "APP_LOG_LEVEL": "info",
-            "APP_DEBUG": "0",
-            "APP_SECURE_COOKIES": "0",
-            "APP_TRUSTED_PROXIES": "1",
-            "APP_CACHE_URL": "",
-            "APP_OPEN_REGISTRATION": "0",
-            "APP_ACCESS_TOKEN_MINUTES": "15",
-            "APP_ADMIN_EMAIL": "admin@example.com",
             "APP_HEARTBEAT_FILE": str(self.folder / f"{name}.heartbeat"),
             **{key: str(value) for key, value in settings.items() if key.isupper()},
             **{f"APP_SYNC_{k.upper()}": str(settings.get(k, v)) for k, v in values.items()},
         }
         with open(self.folder / f"{name}.log", "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cloudeye.sync"], env=environment, cwd="/", stdout=output, stderr=output
+                [sys.executable, "-m", "cloudeye.sync"], env=variables, cwd="/", stdout=output, stderr=output
             )
         self.processes.append(process)
         return process
