@@ -23,6 +23,7 @@ class Message(Base):
     channel: Mapped[str] = mapped_column(String(16))  # mail
     event_id: Mapped[str] = mapped_column(String(64), unique=True)  # the same however often it is sent
     recipient: Mapped[str] = mapped_column(String(2048))
+    language: Mapped[str | None] = mapped_column(String(16))  # of subject and body
     subject: Mapped[str | None] = mapped_column(String(255))
     body: Mapped[str | None] = mapped_column(LongText)  # emptied once sent: it may hold a link that lets somebody in
     attempts: Mapped[int] = mapped_column(Integer, default=0)

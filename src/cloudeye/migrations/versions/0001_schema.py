@@ -168,6 +168,7 @@ def _traffic() -> None:
         sa.Column("channel", sa.String(16), nullable=False),
         sa.Column("event_id", sa.String(64), nullable=False),
         sa.Column("recipient", sa.String(2048), nullable=False),
+        sa.Column("language", sa.String(16)),
         sa.Column("subject", sa.String(255)),
         sa.Column("body", LongText),
         sa.Column("attempts", sa.Integer, nullable=False),
