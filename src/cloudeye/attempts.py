@@ -1,0 +1,225 @@
+"""How often somebody may try: logins, registrations and resets are counted per address and per account.
+
+The decorators go right above the view, below flask-smorest's: a body that does not fit the schema is no attempt.
+
+    @blueprint.route("/login", methods=["POST"])
+    @blueprint.arguments(LoginSchema)
+    @blueprint.response(200, TokenAnswer)
+    @limit_login
+    def log_in(given): ...
+
+A login is counted before the password is looked at, and given back when the answer is not 401. Counting afterwards
+would let through as many guesses as can be under way at the same time, and that is hundreds. The price: of one account
+no more logins than the limit may be under way at once, even right ones.
+
+Keys are hashes under a secret of the application, so neither database nor cache nor log holds an address of a person.
+Whether the account exists plays no part. A window begins with the first attempt and is not prolonged by further ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import math
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Flask, Response, current_app, g, request
+from flask_limiter import Limiter, RequestLimit
+from limits import parse_many
+
+from cloudeye.attempts_storage import (
+    EXTENSION,
+    CacheCounters,
+    Places,
+    TableCounters,
+    give_back_what_was_counted,
+)
+from cloudeye.config import AttemptsConfig, Config, ConfigurationError
+from cloudeye.errors import Problem
+from cloudeye.extensions import db
+from cloudeye.models import email_key
+
+MESSAGE = "Too many attempts. Please try again later."
+FAILED_LOGIN = 401
+
+_View = TypeVar("_View", bound=Callable[..., Any])
+
+
+class TooManyAttempts(Problem):
+    """The answer to whoever has tried too often (RFC 6585, section 4); ``Retry-After`` says when the window ends."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(429, MESSAGE, headers={"Retry-After": str(seconds)})
+
+
+def address_key() -> str:
+    """Return the key of where the request comes from; an IPv6 network of one customer (/64) counts as one address."""
+    return _keyed(f"address {_network(request.remote_addr or '')}")
+
+
+def account_key() -> str:
+    """Return the key of the account that the request names, whether or not there is such an account."""
+    return _account_key(g.attempts_email)
+
+
+limiter = Limiter(address_key, storage_uri="attempts://", strategy="fixed-window", swallow_errors=False)
+
+
+def register(app: Flask) -> None:
+    """Let the application count attempts.
+
+    Args:
+        app: with its configuration under ``CLOUDEYE``; its database is asked for only when something is counted.
+
+    Raises:
+        ConfigurationError: a limit is not in Flask-Limiter's notation. (Flask-Limiter would leave it out.)
+    """
+    config: Config = app.config["CLOUDEYE"]
+    problems = [f"APP_ATTEMPTS_{name.upper()} {text!r}: {why}" for name, text, why in _unreadable(config.attempts)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    cache = CacheCounters(config.cache_url, f"{config.name}:attempts") if config.cache_url else None
+    app.extensions[EXTENSION] = Places(TableCounters(lambda: db.engine), cache)
+    limiter.init_app(app)
+    app.after_request(_give_back)
+
+
+def limit_login(view: _View) -> _View:
+    """Count failed logins per address and per account; the account is ``email`` in the view's first argument."""
+    return _of_failures(_with_account(_from_argument, _limit(view, "login", "login_address", "login_account")))
+
+
+def limit_login_form(view: _View) -> _View:
+    """Count failed logins as ``limit_login`` does; the account is the form's field ``email``."""
+    return _of_failures(_with_account(_from_form, _limit(view, "login", "login_address", "login_account")))
+
+
+def limit_login_by_token(view: _View) -> _View:
+    """Count failed logins per address, where no account is known before the login succeeds."""
+    return _of_failures(_limit(view, "login", "login_address", None))
+
+
+def limit_registration(view: _View) -> _View:
+    """Count registrations per address, and per account as often as a reset: either sends a mail to somebody."""
+    return _with_account(_from_argument, _limit(view, "register", "register_address", "reset_account"))
+
+
+def limit_reset(view: _View) -> _View:
+    """Count resets per address and per account; the account is ``email`` in the view's first argument."""
+    return _with_account(_from_argument, _limit(view, "reset", "reset_address", "reset_account"))
+
+
+def forgive(email: str) -> None:
+    """Forget the failed logins of an account, whose owner has proved to be it by a mail.
+
+    Args:
+        email: the account's address.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the counts cannot be reached.
+    """
+    for item in parse_many(_settings().login_account):
+        limiter.limiter.clear(item, _account_key(email), "login account")
+
+
+def _limit(view: _View, what: str, by_address: str, by_account: str | None) -> _View:
+    """Wrap a view in Flask-Limiter's decorators; equal ``what`` share their counts, whichever the view."""
+
+    def count(inner: Any, whose: str, setting: str, key: Callable[[], str]) -> Any:
+        return limiter.shared_limit(
+            lambda: getattr(_settings(), setting), f"{what} {whose}", key_func=key, on_breach=_refuse
+        )(inner)
+
+    limited = count(view, "address", by_address, address_key)
+    if by_account is not None:
+        limited = count(limited, "account", by_account, account_key)
+    # flask-smorest keeps a view's description here.
+    apidoc = deepcopy(getattr(view, "_apidoc", {}))
+    apidoc.setdefault("manual_doc", {}).setdefault("responses", {})["429"] = "TOO_MANY_REQUESTS"
+    limited._apidoc = apidoc
+    return limited  # type: ignore[no-any-return]
+
+
+def _with_account(find: Callable[..., str], view: _View) -> _View:
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        g.attempts_email = find(*args)
+        return view(*args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _of_failures(view: _View) -> _View:
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        g.attempts_of_failures = True
+        return view(*args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _from_argument(given: Any, *_: Any) -> str:
+    email: str = given["email"]
+    return email
+
+
+def _from_form(*_: Any) -> str:
+    return request.form.get("email", "")
+
+
+def _refuse(limit: RequestLimit) -> Response | None:
+    end = limiter.storage.get_expiry(limit.key)
+    raise TooManyAttempts(max(1, math.ceil(end - time.time())))
+
+
+def _give_back(response: Response) -> Response:
+    if not g.pop("attempts_of_failures", False):
+        g.pop("attempts_counted", None)
+    elif response.status_code != FAILED_LOGIN and "attempts_counted" in g:
+        # The answer stands; a connection that the request still holds is not to wait for a second one.
+        db.session.rollback()
+        give_back_what_was_counted()
+    return response
+
+
+def _settings() -> AttemptsConfig:
+    config: Config = current_app.config["CLOUDEYE"]
+    return config.attempts
+
+
+def _unreadable(attempts: AttemptsConfig) -> list[tuple[str, str, str]]:
+    found = []
+    for name, text in vars(attempts).items():
+        try:
+            if any(item.amount < 1 for item in parse_many(text)):
+                found.append((name, text, "allows no attempt at all"))
+        except ValueError as error:
+            found.append((name, text, str(error)))
+    return found
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _account_key(email: str) -> str:
+    return _keyed(f"account {email_key(email)}")
+
+
+def _keyed(text: str) -> str:
+    config: Config = current_app.config["CLOUDEYE"]
+    key = hmac.new(config.secret_key.encode(), b"attempts", hashlib.sha256).digest()
+    return f"{config.name}/{hmac.new(key, text.encode(errors='surrogatepass'), hashlib.sha256).hexdigest()[:32]}"
