@@ -12,6 +12,7 @@ from marshmallow import ValidationError
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response as AnyResponse
 
+from cloudeye.attempts import TooManyAttempts, limit_login_form
 from cloudeye.extensions import csrf, db
 from cloudeye.models import STATES, Site
 from cloudeye.pages.visitors import Visitor
@@ -49,10 +50,12 @@ def log_in() -> Any:
 
 
 @blueprint.post("/login")
+@limit_login_form
 def check_login() -> Any:
     """Let in whoever knows the password."""
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    user = users.authenticate(db.session(), email[:254], password[:256])
+    # The whole address: what is looked up is what was counted.
+    user = users.authenticate(db.session(), email, password[:256])
     wanted = request.form.get("next", "")
     if user is None:
         page = render_template("login.html", email=email, next=wanted, error="E-mail or password is wrong.")
@@ -60,6 +63,14 @@ def check_login() -> Any:
     db.session.commit()
     login_user(Visitor.of(user))
     return redirect(wanted if _is_ours(wanted) else url_for("pages.show_sites"), 303)
+
+
+@blueprint.errorhandler(TooManyAttempts)
+def ask_again_later(problem: TooManyAttempts) -> Any:
+    """Show the form to whoever has tried too often, and say so."""
+    form = request.form
+    page = render_template("login.html", email=form.get("email", ""), next=form.get("next", ""), error=problem.message)
+    return page, problem.status, problem.headers
 
 
 @blueprint.post("/logout")
