@@ -7,11 +7,13 @@ import hmac
 from pathlib import Path
 
 from flask import Flask
+from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from cloudeye import api, cli, errors, pages, tracing
+from cloudeye import api, cli, errors, pages, tokens, tracing
+from cloudeye.aliases import Aliases
 from cloudeye.config import Config
-from cloudeye.extensions import csrf, db, jwt, login
+from cloudeye.extensions import cache, csrf, db, jwt, login
 
 MAXIMUM_BODY = 1_048_576
 PAGES = Path(__file__).parent / "pages"
@@ -41,17 +43,29 @@ def create_app(config: Config | None = None) -> Flask:
         WTF_CSRF_CHECK_DEFAULT=False,  # the pages ask for it; the API's tokens are not sent by browsers
         MAX_CONTENT_LENGTH=MAXIMUM_BODY,
         PROPAGATE_EXCEPTIONS=False,
+        CACHE_TYPE="SimpleCache",
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.debug = config.debug
     hops = config.trusted_proxies
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
-    for extension in (db, jwt, login, csrf):
+    for extension in (db, jwt, login, csrf, cache):
         extension.init_app(app)
     # Flask-Login looks into the session after every request, to offer "remember me": that would make every
     # answer of the API one that varies with the cookie, and there is no such offer.
     app.after_request_funcs[None].remove(login._update_remember_cookie)
+    if config.cors_origins:
+        CORS(
+            app,
+            resources="/api/*",
+            origins=list(config.cors_origins),
+            supports_credentials=True,
+            expose_headers=["ETag", "Retry-After", "X-Request-ID", "Idempotency-Replayed"],
+            max_age=600,  # seconds
+        )
+    app.wsgi_app = Aliases(app.wsgi_app, config.aliases)  # type: ignore[method-assign]
     tracing.register(app)
+    tokens.register(app)
     errors.register(app)
     api.register(app)
     pages.register(app)

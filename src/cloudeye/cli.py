@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from cloudeye.config import Config
 from cloudeye.extensions import db
 from cloudeye.models import Base
-from cloudeye.schemas import MINIMUM_PASSWORD
+from cloudeye.schemas.common import MINIMUM_PASSWORD
 from cloudeye.services import sites, users
 from cloudeye.services.readiness import VERSIONS, check_readiness
 

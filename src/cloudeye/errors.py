@@ -13,6 +13,7 @@ import marshmallow as ma
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from cloudeye.extensions import db
@@ -46,6 +47,7 @@ def register(app: Flask) -> None:
     """Let the application answer its errors in the envelope."""
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(StaleDataError, _lost_update)
     app.register_error_handler(PoolTimeout, _busy)
     app.register_error_handler(DBAPIError, _database)
     app.register_error_handler(Exception, _unexpected)
@@ -71,6 +73,11 @@ def _http(error: HTTPException) -> Response:
         }
         return _answer(status, INVALID, messages, headers)
     return _answer(status, error.description or error.name, None, headers)
+
+
+def _lost_update(_: StaleDataError) -> Response:
+    """Somebody changed the row between our reading and our writing it."""
+    return _problem(Problem(412 if request.if_match else 409, "This was changed by somebody else at the same moment."))
 
 
 def _busy(error: PoolTimeout) -> Response:

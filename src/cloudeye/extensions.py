@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask
+from flask_caching import Cache
 from flask_jwt_extended import JWTManager
 from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
@@ -28,3 +29,4 @@ db = Database(metadata=Base.metadata, session_options={"expire_on_commit": False
 jwt = JWTManager()
 login = LoginManager()
 csrf = CSRFProtect()
+cache = Cache()  # of this process alone: for what may be a few seconds old

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import flask_smorest
 import marshmallow as ma
-from flask import request
-from sqlalchemy import Select, func, select
+from flask import current_app, g, request
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
-from cloudeye.errors import ErrorSchema
+from cloudeye.access import Caller
+from cloudeye.config import Config
+from cloudeye.errors import INVALID, ErrorSchema, Problem
 from cloudeye.extensions import db
+from cloudeye.services import accounts
+from cloudeye.tokens import revocation_lifetime
 
 LARGEST_ID = 2**63 - 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CURSOR = re.compile(r"([0-9]{1,17})\.([1-9][0-9]{0,17})")
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -90,6 +98,28 @@ class IdConverter(BaseConverter):
         return number if 0 < number <= LARGEST_ID else 0
 
 
+def desk() -> accounts.Desk:
+    """Return what writing to people takes, for the request at hand."""
+    config: Config = current_app.config["CLOUDEYE"]
+    known: Caller | None = g.get("caller")
+    return accounts.Desk(
+        url=config.public_url,
+        language=known.language if known is not None else None,
+        time_zone=known.time_zone if known is not None else None,
+        access=revocation_lifetime(),
+    )
+
+
+def sorted_by(query: Select[Any], entity: Any, sort: str) -> Select[Any]:
+    """Sort a query by the name of a column, with - in front for the other way; equal rows by their number."""
+    column = getattr(entity, sort.removeprefix("-"))
+    downwards = sort.startswith("-")
+    order = [column.desc() if downwards else column]
+    if column is not entity.id:
+        order.append(entity.id.desc() if downwards else entity.id)
+    return query.order_by(*order)
+
+
 def page_of(query: Select[Any], page: int, per_page: int) -> tuple[list[Any], dict[str, Any]]:
     """Run a query for one page of a list.
 
@@ -115,3 +145,38 @@ def page_of(query: Select[Any], page: int, per_page: int) -> tuple[list[Any], di
         "next": link(page + 1) if page * per_page < total else None,
         "prev": link(page - 1) if page > 1 else None,
     }
+
+
+def history_of(
+    query: Select[Any], time: InstrumentedAttribute[datetime], cursor: str | None, limit: int
+) -> tuple[list[Any], dict[str, Any]]:
+    """Run a query for one part of a history, newest first.
+
+    A cursor names the last row that was given, so rows that arrive meanwhile move nothing.
+
+    Args:
+        query: of one entity.
+        time: the column by which it is a history.
+        cursor: from the paging block before; None for the newest.
+        limit: rows in a part.
+
+    Returns:
+        The rows, and the paging block that goes with them.
+
+    Raises:
+        Problem: 400, the cursor is none of ours.
+    """
+    number = time.class_.id
+    if cursor is not None:
+        form = CURSOR.fullmatch(cursor)
+        if form is None:
+            raise Problem(400, INVALID, {"cursor": ["Not a cursor of this history."]})
+        last = EPOCH + timedelta(microseconds=int(form[1]))
+        query = query.where(time <= last, or_(time < last, number < int(form[2])))
+    rows = list(db.session.scalars(query.order_by(time.desc(), number.desc()).limit(limit + 1)).all())
+    if len(rows) <= limit:
+        return rows, {"limit": limit, "next": None}
+    end = rows[limit - 1]
+    at = (getattr(end, time.key) - EPOCH) // timedelta(microseconds=1)
+    arguments = {**request.args.to_dict(), "cursor": f"{at}.{end.id}", "limit": str(limit)}
+    return rows[:limit], {"limit": limit, "next": f"{request.path}?{urlencode(arguments)}"}

@@ -11,7 +11,8 @@ from cloudeye.api.base import Blueprint
 from cloudeye.config import Config
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
-from cloudeye.schemas import HealthSchema, ReadinessSchema, envelope, success
+from cloudeye.schemas.common import envelope, success
+from cloudeye.schemas.health import HealthSchema, ReadinessSchema
 from cloudeye.services.readiness import check_readiness, heartbeat_age
 
 log = logging.getLogger(__name__)

@@ -9,19 +9,19 @@ from marshmallow import fields
 from sqlalchemy import select
 
 from cloudeye.access import caller, signed_in
-from cloudeye.api.base import Blueprint, page_of
+from cloudeye.api.base import Blueprint, history_of, page_of, sorted_by
 from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
-from cloudeye.models import Site
-from cloudeye.schemas import (
+from cloudeye.models import CheckResult, Site
+from cloudeye.preconditions import current
+from cloudeye.schemas.common import CursorPagingSchema, CursorQuerySchema, PagingSchema, envelope, success
+from cloudeye.schemas.sites import (
+    CheckSchema,
     NewSiteSchema,
-    PageQuerySchema,
-    PagingSchema,
     SiteChangeSchema,
+    SiteQuerySchema,
     SiteSchema,
     UsabilitySchema,
-    envelope,
-    success,
 )
 from cloudeye.services import sites
 
@@ -34,19 +34,26 @@ SitesAnswer = envelope(
     paging=fields.Nested(PagingSchema, required=True),
 )
 UsabilityAnswer = envelope("UsabilityAnswer", usability=fields.Nested(UsabilitySchema, required=True))
+ChecksAnswer = envelope(
+    "ChecksAnswer",
+    checks=fields.List(fields.Nested(CheckSchema), required=True),
+    paging=fields.Nested(CursorPagingSchema, required=True),
+)
 RemovedAnswer = envelope("RemovedAnswer")
 
 
 @blueprint.route("")
 @signed_in
-@blueprint.arguments(PageQuerySchema, location="query")
+@blueprint.arguments(SiteQuerySchema, location="query")
 @blueprint.response(200, SitesAnswer)
 def list_sites(asked: dict[str, Any]) -> dict[str, Any]:
-    """List sites, oldest first."""
-    query = select(Site).order_by(Site.id)
+    """List sites, oldest first unless sorted otherwise."""
+    query = select(Site)
     if not caller().is_admin:
         query = query.where(Site.owner_id == caller().id)
-    found, paging = page_of(query, asked["page"], asked["per_page"])
+    if "state" in asked:
+        query = query.where(Site.state == asked["state"])
+    found, paging = page_of(sorted_by(query, Site, asked["sort"]), asked["page"], asked["per_page"])
     return success(sites=found, paging=paging)
 
 
@@ -67,8 +74,7 @@ def add_site(given: dict[str, Any]) -> dict[str, Any]:
         )
     except sites.BadSite as bad:
         raise Problem(400, INVALID, bad.data) from None
-    db.session.commit()
-    return success(f"{site.name} was added!", site=site)
+    return success(f"{site.name} was added!", site=current(site))
 
 
 @blueprint.route("/<id:site_id>")
@@ -92,7 +98,7 @@ def change_site(given: dict[str, Any], site_id: int) -> dict[str, Any]:
         sites.change_site(site, allow_private=current_app.config["CLOUDEYE"].sync.allow_private, **given)
     except sites.BadSite as bad:
         raise Problem(400, INVALID, bad.data) from None
-    db.session.commit()
+    db.session.flush()
     return success(site=site)
 
 
@@ -104,7 +110,7 @@ def remove_site(site_id: int) -> dict[str, Any]:
     """Stop watching a site and forget what was found."""
     site = _site(site_id)
     db.session.delete(site)
-    db.session.commit()
+    db.session.flush()
     return success(f"{site.name} was removed!")
 
 
@@ -117,9 +123,21 @@ def get_usability(site_id: int) -> dict[str, Any]:
     return success(usability=_site(site_id))
 
 
+@blueprint.route("/<id:site_id>/checks")
+@signed_in
+@blueprint.arguments(CursorQuerySchema, location="query")
+@blueprint.response(200, ChecksAnswer)
+@blueprint.others("NOT_FOUND")
+def list_checks(asked: dict[str, Any], site_id: int) -> dict[str, Any]:
+    """List the probes of a site, newest first; the paging block's link leads to those before."""
+    query = select(CheckResult).where(CheckResult.site_id == _site(site_id).id)
+    checks, paging = history_of(query, CheckResult.checked_at, asked.get("cursor"), asked["limit"])
+    return success(checks=checks, paging=paging)
+
+
 def _site(site_id: int) -> Site:
     """Return a site that the caller may see; another's is as unknown as one that never was."""
     site = db.session.get(Site, site_id)
     if site is None or not (caller().is_admin or site.owner_id == caller().id):
         raise Problem(404, "Site does not exist")
-    return site
+    return current(site)

@@ -1,19 +1,24 @@
-"""Users: admins make and list them, everyone may read themselves."""
+"""Users: admins make, list, change and remove them; everyone may read and change themselves."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from marshmallow import fields
 from sqlalchemy import select
 
 from cloudeye.access import admin_only, caller, signed_in
-from cloudeye.api.base import Blueprint, page_of
+from cloudeye.api.base import Blueprint, desk, page_of, sorted_by
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
 from cloudeye.models import User, email_key
-from cloudeye.schemas import NewUserSchema, PagingSchema, UserQuerySchema, UserSchema, envelope, success
-from cloudeye.services import users
+from cloudeye.preconditions import current
+from cloudeye.schemas.common import PagingSchema, envelope, success
+from cloudeye.schemas.people import NewUserSchema, UserChangeSchema, UserQuerySchema, UserSchema
+from cloudeye.services import accounts, users
+from cloudeye.tokens import revocation_lifetime
 
 blueprint = Blueprint("users", __name__, url_prefix="/users", description="People with an account")
 
@@ -23,8 +28,20 @@ UsersAnswer = envelope(
     users=fields.List(fields.Nested(UserSchema), required=True),
     paging=fields.Nested(PagingSchema, required=True),
 )
+RemovedUserAnswer = envelope("RemovedUserAnswer")
 
 TAKEN = {"email": "Sorry. That email already exists.", "phone": "Sorry. That phone already exists."}
+FOR_ADMINS = frozenset({"email", "role", "active"})
+
+
+@contextmanager
+def refusing_taken() -> Iterator[None]:
+    """Answer 400 where another user has the e-mail or the phone."""
+    try:
+        yield
+    except users.Taken as taken:
+        message = TAKEN[taken.field]
+        raise Problem(400, message, {taken.field: [message]}) from None
 
 
 @blueprint.route("")
@@ -32,15 +49,14 @@ TAKEN = {"email": "Sorry. That email already exists.", "phone": "Sorry. That pho
 @blueprint.arguments(UserQuerySchema, location="query")
 @blueprint.response(200, UsersAnswer)
 def list_users(asked: dict[str, Any]) -> dict[str, Any]:
-    """List users, oldest first."""
-    query = select(User).order_by(User.id)
+    """List users, oldest first unless sorted otherwise; the filters are exact and can be combined."""
+    query = select(User)
     if "email" in asked:
         query = query.where(User.email_key == email_key(asked["email"]))
-    if "phone" in asked:
-        query = query.where(User.phone == asked["phone"])
-    if "active" in asked:
-        query = query.where(User.active == asked["active"])
-    found, paging = page_of(query, asked["page"], asked["per_page"])
+    for name in ("phone", "active"):
+        if name in asked:
+            query = query.where(getattr(User, name) == asked[name])
+    found, paging = page_of(sorted_by(query, User, asked["sort"]), asked["page"], asked["per_page"])
     return success(users=found, paging=paging)
 
 
@@ -49,14 +65,11 @@ def list_users(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(NewUserSchema)
 @blueprint.response(201, UserAnswer)
 def add_user(given: dict[str, Any]) -> dict[str, Any]:
-    """Make a user."""
-    try:
+    """Make a user, who is told so by mail; neither happens without the other."""
+    with refusing_taken():
         user = users.create_user(db.session(), **given)
-        db.session.commit()
-    except users.Taken as taken:
-        message = TAKEN[taken.field]
-        raise Problem(400, message, {taken.field: [message]}) from None
-    return success(f"{user.email} was added!", user=user)
+    accounts.welcome(db.session(), desk(), user)
+    return success(f"{user.email} was added!", user=current(user))
 
 
 @blueprint.route("/<id:user_id>")
@@ -65,7 +78,47 @@ def add_user(given: dict[str, Any]) -> dict[str, Any]:
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
 def get_user(user_id: int) -> dict[str, Any]:
     """Read a user: admins anyone, others themselves."""
+    return success(user=_user(user_id))
+
+
+@blueprint.route("/<id:user_id>", methods=["PATCH"])
+@signed_in
+@blueprint.arguments(UserChangeSchema)
+@blueprint.response(200, UserAnswer)
+@blueprint.others("NOT_FOUND", "CONFLICT")
+def change_user(given: dict[str, Any], user_id: int) -> dict[str, Any]:
+    """Change a user: admins anyone, others themselves but for address, role and activity."""
+    user = _user(user_id)
+    if not caller().is_admin and FOR_ADMINS & given.keys():
+        raise Problem(403, "Only admins may change that.", {name: [] for name in sorted(FOR_ADMINS & given.keys())})
+    with refusing_taken(), _keeping_an_admin():
+        users.change_user(db.session(), user, access=revocation_lifetime(), **given)
+    return success(user=user)
+
+
+@blueprint.route("/<id:user_id>", methods=["DELETE"])
+@admin_only
+@blueprint.response(200, RemovedUserAnswer)
+@blueprint.others("BAD_REQUEST", "NOT_FOUND", "CONFLICT")
+def remove_user(user_id: int) -> dict[str, Any]:
+    """Remove a user with their sites and what was found of them."""
+    user = _user(user_id)
+    with _keeping_an_admin():
+        users.remove_user(db.session(), user, access=revocation_lifetime())
+    return success(f"{user.email} was removed!")
+
+
+@contextmanager
+def _keeping_an_admin() -> Iterator[None]:
+    try:
+        yield
+    except users.LastAdmin:
+        raise Problem(409, "This is the last active admin.") from None
+
+
+def _user(user_id: int) -> User:
+    """Return a user that the caller may see; another is as unknown as one that never was."""
     user = db.session.get(User, user_id) if caller().is_admin or caller().id == user_id else None
     if user is None:
         raise Problem(404, "User does not exist")
-    return success(user=user)
+    return current(user)

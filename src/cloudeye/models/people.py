@@ -6,7 +6,7 @@ import unicodedata
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from cloudeye.models.base import TABLE, Base, Id, UtcDateTime, utcnow
@@ -119,9 +119,10 @@ class OneTimeToken(Base):
     __table_args__: Any = (Index("ix_one_time_tokens_user_id_purpose", "user_id", "purpose"), TABLE)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    purpose: Mapped[str] = mapped_column(String(16))  # verify, reset, email (a new address) or nonce
+    purpose: Mapped[str] = mapped_column(String(16))  # register, reset, email (a new address), nonce or none
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     user_id: Mapped[int | None] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
     email: Mapped[str | None] = mapped_column(String(254))  # the address that the token was sent to
+    data: Mapped[str | None] = mapped_column(Text)  # JSON, for what is not in the database yet
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

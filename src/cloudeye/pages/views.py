@@ -16,7 +16,7 @@ from cloudeye.attempts import TooManyAttempts, limit_login_form
 from cloudeye.extensions import csrf, db
 from cloudeye.models import STATES, Site
 from cloudeye.pages.visitors import Visitor
-from cloudeye.schemas import NewSiteSchema
+from cloudeye.schemas.sites import NewSiteSchema
 from cloudeye.services import sites, users
 
 blueprint = Blueprint("pages", __name__)

@@ -17,21 +17,26 @@ from babel.support import Translations
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 
-from cloudeye.models import LANGUAGES, Message
+from cloudeye.models import LANGUAGES, Message, utcnow
 from cloudeye.moments import show_time, zone_of
+from cloudeye.services.mail import BadRecipient, check_recipient
+
+__all__ = ["TEMPLATES", "BadRecipient", "queue_mail", "render"]
 
 PACKAGE = Path(__file__).parents[1]
 MAILS, TRANSLATIONS = PACKAGE / "mails", PACKAGE / "translations"
 TEMPLATES = ("welcome", "verify", "exists", "reset", "email_change", "email_changed", "password_changed")
-LONGEST_ADDRESS = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
-
-
-class BadRecipient(ValueError):
-    """An address to which no mail can be sent."""
 
 
 def queue_mail(
-    session: Session, recipient: str, template: str, language: str | None, time_zone: str | None, **values: Any
+    session: Session,
+    recipient: str,
+    template: str,
+    language: str | None,
+    time_zone: str | None,
+    *,
+    withdrawn: bool = False,
+    **values: Any,
 ) -> Message:
     """Add a mail to the session's transaction, and flush it; sync sends it once the caller has committed.
 
@@ -41,6 +46,7 @@ def queue_mail(
         template: one of TEMPLATES.
         language: of the recipient, one of ``models.LANGUAGES``; None is English.
         time_zone: of the recipient, a name of the IANA database; None is UTC.
+        withdrawn: never send it: for work that must look the same whether or not somebody is to be told.
         values: what the template asks for: always ``url`` (where the link leads); ``expires_at`` (an aware time)
             for welcome, verify, reset and email_change; ``changed_at`` for email_changed and password_changed;
             ``email`` (the new address) for email_changed.
@@ -63,7 +69,8 @@ def queue_mail(
         recipient=recipient,
         language=language,
         subject=subject[:255],
-        body=body,
+        body=None if withdrawn else body,
+        next_attempt_at=None if withdrawn else utcnow(),
     )
     session.add(message)
     session.flush()
@@ -85,19 +92,6 @@ def render(template: str, language: str, time_zone: str | None, values: dict[str
     )
     subject, _, body = text.partition("\n")
     return subject.strip(), body.strip() + "\n"
-
-
-def check_recipient(address: str) -> None:
-    """Refuse what is no address, or would end one header line and begin another (RFC 5322, section 2.2).
-
-    Raises:
-        BadRecipient: with the reason, which does not hold the address.
-    """
-    name, at, domain = address.rpartition("@")
-    if not (name and at and domain) or "@" in name or len(address) > LONGEST_ADDRESS:
-        raise BadRecipient("this is no mail address")
-    if not address.isprintable() or any(character in '<>," ;()[]:\\' for character in address):
-        raise BadRecipient("this mail address holds a character that none can have")
 
 
 @cache

@@ -1,13 +1,16 @@
-"""Users: made by the API and on the command line, recognised by the API and the pages."""
+"""Users: made and changed by the API and on the command line, recognised by the API and the pages."""
 
 from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from cloudeye.models import User, email_key
-from cloudeye.services import passwords
+from cloudeye.models import User, email_key, utcnow
+from cloudeye.services import one_time, passwords, sessions
 
 
 class Taken(Exception):
@@ -16,6 +19,10 @@ class Taken(Exception):
     def __init__(self, field: str) -> None:
         super().__init__(field)
         self.field = field
+
+
+class LastAdmin(Exception):
+    """Without this user nobody could administer the stack."""
 
 
 def find_user(session: Session, email: str) -> User | None:
@@ -29,9 +36,8 @@ def create_user(
     username: str,
     email: str,
     password: str | None = None,
-    phone: str | None = None,
-    role: str = "user",
-    active: bool = True,
+    password_hash: str | None = None,
+    **values: Any,
 ) -> User:
     """Add a user to the session's transaction.
 
@@ -40,26 +46,65 @@ def create_user(
         username: the name to be shown.
         email: the address, unique but for its case.
         password: None for an account that cannot log in by password.
-        phone: unique, if given.
-        role: user or admin.
-        active: may the user log in.
+        password_hash: instead of the password, where it was hashed before.
+        values: further columns of the user: phone, role, active, language, time_zone, email_verified_at.
 
     Raises:
         Taken: another user has the e-mail or the phone; the transaction has been rolled back.
     """
     # Before the transaction: nothing may wait while SQLite's one write lock is held.
-    password_hash = passwords.hash_password(password) if password is not None else None
-    user = User(username=username, email=email, phone=phone, password_hash=password_hash, role=role, active=active)
+    if password is not None:
+        password_hash = passwords.hash_password(password)
+    user = User(username=username, email=email, password_hash=password_hash, **values)
     session.add(user)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        session.rollback()
-        text = str(error.orig)
-        # SQLite names the column, MySQL and MariaDB the constraint; both hold the column's name. Read from
-        # the end: MySQL quotes the value first, which may hold anything.
-        raise Taken("phone" if text.rfind("phone") > text.rfind("email_key") else "email") from None
+    _flush(session)
     return user
+
+
+def change_user(session: Session, user: User, *, access: timedelta, **changes: Any) -> None:
+    """Change columns of a user in the session's transaction.
+
+    A user who is made inactive is logged out everywhere; one whose role changes goes on with the new one.
+
+    Args:
+        session: committed by the caller.
+        user: who is changed.
+        access: how long access tokens live.
+        changes: the new values of username, email, phone, role, active, language, time_zone.
+
+    Raises:
+        Taken: another user has the e-mail or the phone; the transaction has been rolled back.
+        LastAdmin: nothing was changed.
+    """
+    was = (user.active, user.role)
+    becomes = (changes.get("active", user.active), changes.get("role", user.role))
+    if was == (True, "admin") != becomes:
+        _keep_an_admin(session, user)
+    if "email" in changes and email_key(changes["email"]) != user.email_key:
+        user.email_verified_at = None
+        one_time.withdraw(session, user.id, "reset", "email")
+    for name, value in changes.items():
+        setattr(user, name, value)
+    user.updated_at = utcnow()
+    _flush(session)
+    if was[0] and not becomes[0]:
+        sessions.end_sessions(session, user.id, access=access)
+        one_time.withdraw(session, user.id, "reset", "email")
+    if was != becomes:
+        sessions.refuse_older_tokens(session, user, access=access)
+
+
+def remove_user(session: Session, user: User, *, access: timedelta) -> None:
+    """Delete a user with everything that is theirs, in the session's transaction.
+
+    Raises:
+        LastAdmin: nothing was changed.
+    """
+    if user.active and user.is_admin:
+        _keep_an_admin(session, user)
+    sessions.refuse_older_tokens(session, user, access=access)
+    session.delete(user)
+    session.flush()
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
@@ -79,3 +124,23 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
         renewed = passwords.hash_password(password)
         session.merge(user).password_hash = renewed
     return user
+
+
+def _keep_an_admin(session: Session, user: User) -> None:
+    """Raise LastAdmin unless another can take over; the rows are locked, so that two cannot both step down."""
+    admins = session.scalars(
+        select(User.id).where(User.role == "admin", User.active.is_(True)).order_by(User.id).with_for_update()
+    ).all()
+    if set(admins) <= {user.id}:
+        raise LastAdmin
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        session.rollback()
+        text = str(error.orig)
+        # SQLite names the column, MySQL and MariaDB the constraint; both hold the column's name. Read from
+        # the end: MySQL quotes the value first, which may hold anything.
+        raise Taken("phone" if text.rfind("phone") > text.rfind("email_key") else "email") from None

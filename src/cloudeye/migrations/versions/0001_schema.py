@@ -150,6 +150,7 @@ def _logins() -> None:
         sa.Column("token_hash", sa.String(64), nullable=False),
         sa.Column("user_id", Id),
         sa.Column("email", sa.String(254)),
+        sa.Column("data", sa.Text),
         sa.Column("expires_at", UtcDateTime, nullable=False),
         sa.Column("created_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_one_time_tokens"),

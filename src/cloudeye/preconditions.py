@@ -1,0 +1,48 @@
+"""Entity tags: what was read need not be sent again, and nobody's change is overwritten unseen (RFC 9110, section 13).
+
+The tag of one resource is its version, a dot, and a hash of the answer. ``If-None-Match`` compares all of it.
+``If-Match`` compares the version, which counts the changes that people make: a probe that wrote a result in between
+has taken nothing away. It also takes a weak tag, since nginx makes a tag weak when it compresses the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+from flask import Response, g, request
+
+from cloudeye.errors import Problem
+from cloudeye.models import Site, User
+
+_Row = TypeVar("_Row", User, Site)
+
+LOST_UPDATE = "This was changed by somebody else since you read it."
+
+
+def current(row: _Row) -> _Row:
+    """Name the row that an answer is about; of a change, check first that it was made to the present version.
+
+    Raises:
+        Problem: 412, the request's If-Match names another version.
+    """
+    g.row = row
+    tags = request.if_match
+    if request.method in ("PUT", "PATCH", "DELETE") and tags and not tags.star_tag:
+        versions = {tag.partition(".")[0] for tag in tags.as_set(include_weak=True)}
+        if str(row.version) not in versions:
+            raise Problem(412, LOST_UPDATE)
+    return row
+
+
+def tag(response: Response) -> Response:
+    """Give an answer its tag; where the client has it already, leave out the body (304)."""
+    if response.status_code not in (200, 201) or response.mimetype != "application/json":
+        return response
+    digest = hashlib.sha256(response.get_data()).hexdigest()[:20]
+    row = g.get("row")
+    response.set_etag(digest if row is None else f"{row.version}.{digest}")
+    response.headers["Cache-Control"] = "private, no-cache"
+    if request.method in ("GET", "HEAD"):
+        response.make_conditional(request)
+    return response

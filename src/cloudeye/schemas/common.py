@@ -1,0 +1,114 @@
+"""What the schemas of every resource share. Unknown fields are refused wherever a body is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import fields, validate
+
+MINIMUM_PASSWORD, MAXIMUM_PASSWORD = 8, 256
+MAXIMUM_PAGE = 1_000_000
+
+
+class Line(fields.String):
+    """One line of text: printable, without blanks around it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs).strip()
+        if not text.isprintable():
+            raise ma.ValidationError("Must be one line of printable text.")
+        return text
+
+
+class Password(fields.String):
+    """A password: any characters, as long as they can be written as UTF-8."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ma.ValidationError("Not a valid string.")
+        return text
+
+
+class Email(Line):
+    """A mail address with a name and a domain."""
+
+    default_validator = validate.Email()
+
+    def __init__(self, **kwargs: Any) -> None:
+        metadata = {"format": "email"} | kwargs.pop("metadata", {})
+        super().__init__(metadata=metadata, **kwargs)
+        self.validators = [validate.Length(max=254), self.default_validator]
+
+
+class ChangeSchema(ma.Schema):
+    """What is to change of something: one field or more."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(partial=True, **kwargs)
+
+    @ma.validates_schema
+    def _something(self, data: dict[str, Any], **_: Any) -> None:
+        if not data:
+            raise ma.ValidationError("Name at least one field to change.")
+
+
+class PageQuerySchema(ma.Schema):
+    """Which part of a list."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(1, MAXIMUM_PAGE))
+    per_page = fields.Integer(load_default=50, validate=validate.Range(1, 100))
+
+
+class PagingSchema(ma.Schema):
+    """Where in a list one is; the links are paths on this host."""
+
+    page = fields.Integer(required=True)
+    per_page = fields.Integer(required=True)
+    total = fields.Integer(required=True)
+    next = fields.String(required=True, allow_none=True)
+    prev = fields.String(required=True, allow_none=True)
+
+
+class CursorQuerySchema(ma.Schema):
+    """Which part of a history."""
+
+    cursor = fields.String(validate=validate.Length(1, 200), metadata={"description": "from a paging block's next"})
+    limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
+
+
+class CursorPagingSchema(ma.Schema):
+    """Where in a history one is; the link is a path on this host, null at the end."""
+
+    limit = fields.Integer(required=True)
+    next = fields.String(required=True, allow_none=True)
+
+
+def envelope(name: str, inner: type[ma.Schema] | None = None, **data: fields.Field[Any]) -> type[ma.Schema]:
+    """Make the schema of a successful answer.
+
+    Args:
+        name: of the schema in the description of the API.
+        inner: the schema of the answer's ``data``.
+        data: or the fields of the answer's ``data``; without either there is none.
+    """
+    members: dict[str, Any] = {
+        "status": fields.String(required=True, validate=validate.Equal("success")),
+        "message": fields.String(),
+    }
+    if inner is None and data:
+        inner = ma.Schema.from_dict(dict(data), name=f"{name}Data")
+    if inner is not None:
+        members["data"] = fields.Nested(inner, required=True)
+    return ma.Schema.from_dict(members, name=name)
+
+
+def success(message: str | None = None, **data: Any) -> dict[str, Any]:
+    """Return a successful answer for one of the schemas above."""
+    answer: dict[str, Any] = {"status": "success"}
+    if message is not None:
+        answer["message"] = message
+    if data:
+        answer["data"] = data
+    return answer

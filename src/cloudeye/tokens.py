@@ -1,0 +1,149 @@
+"""Access and refresh tokens, and which access tokens are refused before they expire.
+
+Reads ask for no row of the database: the token says who is calling. What was revoked meanwhile each process learns
+from the table of revocations, which it reads anew when what it knows is older than REVOCATIONS_SECONDS.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, current_app
+from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+from jwt import PyJWTError
+from sqlalchemy import select
+
+from cloudeye.config import Config
+from cloudeye.extensions import db, jwt
+from cloudeye.models import Revocation, User, UserSession, utcnow
+from cloudeye.services import sessions
+
+REVOCATIONS_SECONDS = 2.0
+LEEWAY = timedelta(seconds=60)  # between the clocks of the hosts
+
+
+@dataclass
+class Revocations:
+    """What this process knows of revoked access tokens."""
+
+    sessions: frozenset[str] = frozenset()
+    versions: Mapping[int, int] = field(default_factory=dict)
+    read_at: float = float("-inf")
+    reading: threading.Lock = field(default_factory=threading.Lock)
+
+    def refuse(self, claims: Mapping[str, Any]) -> bool:
+        """Are these the claims of an access token that was revoked."""
+        self._read_if_old()
+        return claims.get("sid") in self.sessions or claims.get("ver", 0) < self.versions.get(int(claims["sub"]), 0)
+
+    def _read_if_old(self) -> None:
+        if time.monotonic() - self.read_at < REVOCATIONS_SECONDS:
+            return
+        with self.reading:  # one asks, the others wait for what it learns
+            begun = time.monotonic()
+            if begun - self.read_at < REVOCATIONS_SECONDS:
+                return
+            with db.engine.connect() as connection:
+                rows = connection.execute(
+                    select(Revocation.session_id, Revocation.user_id, Revocation.access_version).where(
+                        Revocation.expires_at > utcnow()
+                    )
+                ).all()
+            versions: dict[int, int] = {}
+            for _, user_id, version in rows:
+                if user_id is not None and version is not None:
+                    versions[user_id] = max(version, versions.get(user_id, 0))
+            self.sessions = frozenset(row[0] for row in rows if row[0] is not None)
+            self.versions = versions
+            self.read_at = begun
+
+
+def register(app: Flask) -> None:
+    """Let the application refuse revoked tokens."""
+    app.extensions["cloudeye-revocations"] = Revocations()
+
+    @jwt.token_in_blocklist_loader
+    def _is_revoked(_header: Mapping[str, Any], claims: Mapping[str, Any]) -> bool:
+        if claims["type"] != "access":
+            return False
+        known: Revocations = current_app.extensions["cloudeye-revocations"]
+        return known.refuse(claims)
+
+
+def access_lifetime() -> timedelta:
+    """Return how long an access token is good for."""
+    config: Config = current_app.config["CLOUDEYE"]
+    return timedelta(minutes=config.access_token_minutes)
+
+
+def revocation_lifetime() -> timedelta:
+    """Return how long a revocation must be known: until the last access token made before it has expired."""
+    return access_lifetime() + LEEWAY
+
+
+def refresh_lifetime() -> timedelta:
+    """Return how long a session lasts that nobody uses."""
+    config: Config = current_app.config["CLOUDEYE"]
+    return timedelta(days=config.refresh_token_days)
+
+
+def make_tokens(user: User, opened: UserSession) -> dict[str, Any]:
+    """Return a session's tokens, as the API answers them.
+
+    Args:
+        user: whose session it is.
+        opened: the session; its ``refresh_id`` becomes the refresh token's.
+    """
+    return {
+        "access_token": create_access_token(
+            identity=str(user.id),
+            additional_claims={
+                "role": user.role,
+                "ver": user.access_version,
+                "sid": opened.id,
+                "lang": user.language,
+                "tz": user.time_zone,
+            },
+            expires_delta=access_lifetime(),
+        ),
+        "refresh_token": create_refresh_token(
+            identity=str(user.id),
+            additional_claims={"sid": opened.id, "jti": opened.refresh_id},
+            expires_delta=refresh_lifetime(),
+        ),
+        "expires_in": int(access_lifetime().total_seconds()),
+    }
+
+
+def start_session(user: User, method: str, agent: str | None) -> dict[str, Any]:
+    """Open a session in the request's transaction and return its tokens.
+
+    Args:
+        user: who has shown who they are.
+        method: how they did: password or oidc.
+        agent: what their client calls itself.
+    """
+    opened = sessions.open_session(db.session(), user, method=method, agent=agent, lifetime=refresh_lifetime())
+    return make_tokens(user, opened)
+
+
+def exchange(refresh_token: str) -> dict[str, Any] | None:
+    """Exchange a refresh token for the next pair and commit; None if it is worth nothing."""
+    try:
+        claims = decode_token(refresh_token)
+        if claims["type"] != "refresh":
+            return None
+        session_id, refresh_id = str(claims["sid"]), str(claims["jti"])
+    except (JWTExtendedException, PyJWTError, KeyError, ValueError):
+        return None
+    found = sessions.carry_on(
+        db.session(), session_id, refresh_id, lifetime=refresh_lifetime(), access=revocation_lifetime()
+    )
+    db.session.commit()
+    return make_tokens(*found) if found is not None else None
