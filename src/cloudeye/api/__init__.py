@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from cloudeye.api import account, auth, description, docs, health, keys, sites, users
+from cloudeye.api import account, auth, description, docs, health, keys, oidc, sites, users
 from cloudeye.api.base import Api, IdConverter
 from cloudeye.config import Config
 from cloudeye.schemas.sites import MAXIMUM_INTERVAL
@@ -28,9 +28,10 @@ def register(app: Flask) -> None:
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     api.spec.components.security_scheme("key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
     api.register_blueprint(health.blueprint)
-    for module in (auth, account, keys, users, sites):
+    for module in (auth, oidc, account, keys, users, sites):
         api.register_blueprint(module.blueprint, url_prefix=PREFIX + module.blueprint.url_prefix)
     app.register_blueprint(docs.blueprint)
+    api.spec.components.schemas["OidcLogin"] |= oidc.LOGIN_RULES
     description.complete(api.spec, app.url_map)
     # The shortest interval is a setting, so the schema cannot know it by itself.
     for name, schema in api.spec.components.schemas.items():
