@@ -1,1 +1,1 @@
-"""The background process: it claims sites that are due, probes them and writes down what it found."""
+"""The background process: it probes sites that are due, sends mail, and deletes what is too old."""

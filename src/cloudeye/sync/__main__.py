@@ -28,10 +28,12 @@ def main() -> int:
     from cloudeye import logs
     from cloudeye.config import Config, ConfigurationError
     from cloudeye.db import make_engine
+    from cloudeye.services.mail import Mailer
     from cloudeye.services.probe import Limits, probe
     from cloudeye.services.probe_wire import make_tls_context
     from cloudeye.services.resolver import Resolver
     from cloudeye.sync.loop import Heartbeat, Loop
+    from cloudeye.sync.outbox import Post
     from cloudeye.sync.steps import Work
 
     try:
@@ -56,13 +58,14 @@ def main() -> int:
     resolver = Resolver(timeout=min(settings.connect_timeout, settings.total_timeout))
     ask = partial(probe, limits=limits, resolver=resolver, tls=make_tls_context())
     me = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
-    work = Work(engine=make_engine(config), settings=settings, me=me, probe=ask)
+    post = Post(partial(Mailer, config))
+    work = Work(engine=make_engine(config), settings=settings, me=me, probe=ask, post=post)
     loop = Loop(work, Heartbeat(config.heartbeat_file, config.release, settings.heartbeat_seconds))
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, loop.stop)
     log.info("started", extra={"claims_as": me, "concurrency": settings.concurrency})
     loop.run()
-    log.info("stopped", extra={"probed": work.probed})
+    log.info("stopped", extra={"probed": work.probed, "mails": post.sent})
     return 0
 
 

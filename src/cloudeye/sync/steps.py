@@ -1,4 +1,4 @@
-"""One unit of work each: claim sites that are due, write results, measure, delete old results.
+"""One unit of work each: claim sites that are due, write results, measure; and the order of all steps.
 
 Each step is short, leaves the database consistent wherever it is cut off, and returns whether more work waits.
 Sites are claimed by a conditional UPDATE, so any number of copies on any number of hosts share the work; the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,21 +19,20 @@ from typing import Any
 
 from gevent.event import Event
 from gevent.pool import Pool
-from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from cloudeye.config import SyncConfig
 from cloudeye.models import CheckResult, Site, utcnow
 from cloudeye.services.probe import ProbeResult
+from cloudeye.sync import outbox
+from cloudeye.sync.retention import Retention, retain
 
 log = logging.getLogger(__name__)
 
 # Seconds a claim outlives the longest probe: the time to write its result down.
 CLAIM_MARGIN = 15.0
-KEPT = timedelta(days=7)
-RETAIN_EVERY = 60.0
-RETAIN_BATCH = 500
 LONGEST_BACK_OFF = 3600.0
 # Multiples of the golden ratio's fraction fall evenly into [0, 1) however many there are.
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -65,7 +65,8 @@ class Work:
     """What the steps share.
 
     `me` names this process in claims; `probe` asks one URL; `beat` says that the loop is alive and is called in
-    steps that may take long; `wake` is set when the loop has something to do before its next poll.
+    steps that may take long; `wake` is set when the loop has something to do before its next poll. Without a
+    `post` this process sends nothing.
     """
 
     engine: Engine
@@ -75,6 +76,8 @@ class Work:
     beat: Callable[[], None] = lambda: None
     clock: Callable[[], datetime] = utcnow
     wake: Event = field(default_factory=Event)
+    post: outbox.Post | None = None
+    retention: Retention = field(default_factory=Retention)
     running: dict[int, Claimed] = field(default_factory=dict)
     done: deque[Outcome] = field(default_factory=deque)
     failures: dict[int, int] = field(default_factory=dict)
@@ -85,7 +88,6 @@ class Work:
     probed: int = 0
     _late: float = 0.0
     _measured: datetime | None = None
-    _retained: datetime | None = None
 
     def __post_init__(self) -> None:
         self.pool = Pool(self.settings.concurrency)
@@ -317,7 +319,7 @@ def postpone(work: Work, site_id: int, interval: float, error: Exception) -> Non
     )
 
 
-# -- measure, retain, stop -------------------------------------------------------------------------------------
+# -- measure, stop ---------------------------------------------------------------------------------------------
 
 
 def measure(work: Work) -> bool:
@@ -334,32 +336,13 @@ def measure(work: Work) -> bool:
     return False
 
 
-def retain(work: Work) -> bool:
-    """Delete a small batch of results older than seven days, oldest first.
-
-    The lowest numbers are the oldest results, so the primary key finds them; no other index is needed.
-    """
-    now = work.clock()
-    if work._retained is not None and now - work._retained < timedelta(seconds=RETAIN_EVERY):
-        return False
-    with work.engine.begin() as connection:
-        oldest = connection.execute(
-            select(CheckResult.id, CheckResult.checked_at).order_by(CheckResult.id).limit(RETAIN_BATCH)
-        ).all()
-        old = [number for number, checked_at in oldest if checked_at < now - KEPT]
-        if old:
-            connection.execute(delete(CheckResult).where(CheckResult.id.in_(old)))
-    if len(old) == RETAIN_BATCH:
-        return True
-    work._retained = now
-    return False
-
-
-STEPS: tuple[Callable[[Work], bool], ...] = (write, claim, measure, retain)
+STEPS: tuple[Callable[[Work], bool], ...] = (outbox.mark, write, claim, outbox.send, measure, retain)
 
 
 def finish(work: Work, grace: float) -> None:
-    """Wait at most `grace` seconds for probes under way, write what came of them, give the other claims back."""
+    """Wait at most `grace` seconds for what is under way, write what came of them, give the other claims back."""
+    end = time.monotonic() + grace
+    outbox.stop(work)
     work.pool.join(timeout=grace)
     left = list(work.running)
     work.pool.kill(timeout=1)
@@ -369,3 +352,4 @@ def finish(work: Work, grace: float) -> None:
     if left:
         with work.engine.begin() as connection:
             _release(connection, work.me, left)
+    outbox.finish(work, max(0.1, end - time.monotonic()))
