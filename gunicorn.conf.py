@@ -5,6 +5,7 @@ There are no defaults here: a missing name is an error. The sockets come from de
 
 import os
 import signal
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -28,11 +29,22 @@ backlog = 2048
 reload = _env["GUNICORN_RELOAD"] == "1"
 loglevel = _env["GUNICORN_LOGLEVEL"]
 errorlog = "-"
-accesslog = "-" if _env["GUNICORN_ACCESS_LOG"] == "1" else None
+
+# One access log for each port, to which all its instances append; where there are no files, standard output.
+_group, _, _number = _env["APP_INSTANCE"].rpartition("-")
+_access = _env["GUNICORN_ACCESS_LOG"]  # port, process or off
+if _access == "port" and _group.startswith("api-"):
+    accesslog: str | None = f"{_env['GUNICORN_LOG_DIR']}/{_group}.access.log"
+else:
+    accesslog = None if _access == "off" else "-"
+
+# An app may bring a logger: the class Logger in <module>/gunicorn_logs.py. gunicorn's own reopens files on USR1.
 access_log_format = (
-    '{"time":"%(t)s","instance":"' + _env["APP_INSTANCE"] + '","method":"%(m)s","uri":"%(U)s",'
-    '"status":%(s)s,"bytes":"%(B)s","microseconds":%(D)s,"request_id":"%({x-request-id}o)s"}'
+    '{"time":"%(t)s","process":"' + _env["APP_INSTANCE"] + '","method":"%(m)s","path":"%(U)s",'
+    '"status":%(s)s,"bytes":"%(B)s","duration_ms":%(M)s,"request_id":"%({x-request-id}o)s"}'
 )
+_own_logger = f"{_env['APP_MODULE']}.gunicorn_logs"
+logger_class = f"{_own_logger}.Logger" if find_spec(_own_logger) else "gunicorn.glogging.Logger"
 
 # nginx on this host is the one peer; it writes these headers itself.
 forwarded_allow_ips = "127.0.0.1,::1"

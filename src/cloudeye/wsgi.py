@@ -1,5 +1,7 @@
 """The object that gunicorn and `flask` load. gunicorn's worker has patched sockets and locks by then."""
 
+import os
+
 import click
 
 from cloudeye import logs, tracing
@@ -13,5 +15,5 @@ except ConfigurationError as error:
     if on_command_line:  # people read it; gunicorn's log shows where it came from as well
         raise click.ClickException(f"the environment does not do:\n{error}") from None
     raise
-logs.start(config.log_level, "flask" if on_command_line else "api", tracing.context)
+logs.start(config.log_level, "flask" if on_command_line else os.environ.get("APP_INSTANCE", "api"), tracing.context)
 app = create_app(config)
