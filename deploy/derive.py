@@ -38,6 +38,7 @@ def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str
         "socket": f"{paths['run']}/supervisor.sock",
         "pidfile": f"{paths['run']}/supervisord.pid",
     }
+    stack["log"]["rotated_by"] = _rotated_by(values["log"]["rotate"], profile)
     edge = bool(values["nginx"]["certificate"]) and not values["nginx"]["trusted_proxies"]
     stack["nginx"]["tls"] = edge
     scheme, port = ("https", values["nginx"]["https_port"]) if edge else ("http", values["nginx"]["http_port"])
@@ -47,6 +48,14 @@ def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str
     stack["nginx"]["url"] = f"{scheme}://{host}" + ("" if port == default_port else f":{port}")
     stack["processes"] = _processes(stack)
     return stack
+
+
+def _rotated_by(rotate: str, profile: str) -> str:
+    """What keeps the logs from growing for ever: supervisor, logrotate or systemd's journal."""
+    if rotate == "stream":
+        return "journal"
+    # In a checkout nothing calls logrotate. supervisord alone writes its processes' logs there, so it may rotate them.
+    return "supervisor" if rotate == "size" and profile != "host" else "logrotate"
 
 
 def _processes(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -86,13 +95,15 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
     A key of app.settings that would replace one of these is refused when the stack is loaded. Names starting
     with APP_ are the application's, those starting with GUNICORN_ are gunicorn.conf.py's.
     """
-    app, api, timeouts, database, paths = (
-        stack[section] for section in ("app", "api", "timeouts", "database", "paths")
+    app, api, timeouts, database, log, paths = (
+        stack[section] for section in ("app", "api", "timeouts", "database", "log", "paths")
     )
     secrets = paths["secrets"]
+    to_journal = log["rotated_by"] == "journal"
     values: dict[str, Any] = {
         # whose members may ask an instance's own socket, as `stack status` does
         "STACK_OPS_GROUP": stack["stack"]["ops_group"] if stack["profile"] == "host" else "",
+        "STACK_JOURNAL": to_journal,  # processes write there, not to supervisor
         "APP_NAME": stack["stack"]["name"],
         "APP_ENVIRONMENT": stack["stack"]["environment"],
         "APP_RELEASE": stack["release"]["id"],
@@ -128,7 +139,8 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "GUNICORN_GRACEFUL_TIMEOUT": timeouts["graceful"],
         "GUNICORN_KEEPALIVE": timeouts["keepalive"],
         "GUNICORN_LOGLEVEL": api["loglevel"],
-        "GUNICORN_ACCESS_LOG": api["access_log"],
+        "GUNICORN_ACCESS_LOG": "process" if to_journal and log["access"] == "port" else log["access"],
+        "GUNICORN_LOG_DIR": paths["log"],
         "GUNICORN_RELOAD": api["reload"],
         "GUNICORN_RUN_DIR": paths["run"],
     }

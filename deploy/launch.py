@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+JOURNAL = "/run/systemd/journal/stdout"
+
 # What a process may know of the environment that supervisord was started in.
 INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SSL_CERT_FILE", "TMPDIR", "TZ", "USER")
 
@@ -32,6 +34,7 @@ def process_environment(release: Path, process: str, inherited: Mapping[str, str
     environment = {name: inherited[name] for name in INHERITED if name in inherited}
     environment.update(read_settings(release / "rendered" / "settings.env"))
     environment["APP_INSTANCE"] = process
+    environment["FLASK_APP"] = environment["APP_WSGI"]
     environment["PYTHONPATH"] = str(release / "src")
     environment["PYTHONUNBUFFERED"] = "1"
     environment["FLASK_SKIP_DOTENV"] = "1"  # a checkout's .env holds values of deploy/stack.yml, not variables
@@ -63,6 +66,21 @@ def listen_on_unix_socket(path: str, *, group: str = "", backlog: int = 64) -> i
     return listener.detach()
 
 
+def write_to_journal(process: str) -> None:
+    """Turn what this process says into a stream of systemd's journal, under the process's name.
+
+    systemd's own words for it are in sd_journal_stream_fd(3). Handing supervisord's standard output on would not do:
+    below systemd it is a socket, which cannot be opened by a name. Where there is no journal, supervisor goes on
+    reading and hands what it reads to syslog.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream, suppress(OSError):
+        stream.connect(JOURNAL)
+        # name, unit, priority (info), no priorities in the lines, and nothing to syslog, kmsg or console
+        stream.sendall(f"{process}\n\n6\n0\n0\n0\n0\n".encode())
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+
+
 def command(release: Path, process: str, environment: Mapping[str, str], *, own_socket: int | None) -> list[str]:
     """The argument list of one process: gunicorn for an instance, `python -m` for sync."""
     python = str(release / "venv" / "bin" / "python")
@@ -77,6 +95,8 @@ def main(process: str) -> None:
     pointer = Path(os.path.abspath(__file__)).parent.parent
     release = Path(os.path.realpath(pointer))
     environment = process_environment(release, process, os.environ)
+    if environment["STACK_JOURNAL"] == "1":
+        write_to_journal(process)
     run = environment["APP_RUN_DIR"]
     Path(run, f"{process}.pid").write_text(f"{os.getpid()}\n", "ascii")
     own_socket = None

@@ -119,7 +119,7 @@ def prepare(stack: Mapping[str, Any]) -> list[Path]:
     instances.mkdir(exist_ok=True)
     for process in stack["processes"]:
         link(instances / process["name"], Path(os.path.relpath(stack["release"]["root"], instances)))
-    changed = write(render(stack, "release", "system"))
+    changed = write(render(stack, "release", "system", "checkout"))
     return changed + install_rendered(stack)
 
 

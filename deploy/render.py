@@ -26,7 +26,8 @@ class Template:
     """One template: where it lies in the tree, where its result goes, and what it belongs to.
 
     `part` is `release` (goes with the code, so that a rollback takes it back), `system` (belongs to the
-    host), `lb` (a balancer's site) or `checkout` (only there). `destination` is filled from the stack.
+    host), `lb` (a balancer's site) or `checkout` (only there). `destination` is filled from the stack. `needs` is a
+    kind of process, or what `log.rotate` and `log.rotated_by` are, without which there is nothing to render.
     """
 
     source: str
@@ -43,6 +44,10 @@ TEMPLATES = (
     Template("supervisor/supervisord.conf.j2", "{supervisor[config]}", "system"),
     Template("systemd/stack.service.j2", "/etc/systemd/system/{names[unit]}", "host"),
     Template("systemd/nginx.service.d/stack.conf.j2", "/etc/systemd/system/nginx.service.d/{stack[name]}.conf", "host"),
+    Template("systemd/logrotate.service.j2", "/etc/systemd/system/{stack[name]}-logrotate.service", "host", "size"),
+    Template("systemd/logrotate.timer.j2", "/etc/systemd/system/{stack[name]}-logrotate.timer", "host", "size"),
+    Template("supervisor/logrotate.conf.j2", "/etc/logrotate.d/{stack[name]}", "host", "logrotate"),
+    Template("supervisor/logrotate.conf.j2", "{paths[etc]}/logrotate.conf", "checkout", "logrotate"),
     Template("nginx/conf.d/lb.conf.j2", "{paths[nginx_conf]}/conf.d/{stack[name]}.conf", "lb"),
 )
 
@@ -76,17 +81,17 @@ def render(stack: Mapping[str, Any], *parts: str, tree: Path = TREE) -> dict[Pat
 
     Args:
         stack: what `deploy.stack.load` returned.
-        parts: some of `release`, `system`, `host` and `lb`.
+        parts: some of `release`, `system`, `host`, `checkout` and `lb`.
         tree: the folder holding nginx/, supervisor/ and systemd/.
 
     Returns:
         The text of each destination.
     """
-    kinds = {process["kind"] for process in stack["processes"]}
+    present = {process["kind"] for process in stack["processes"]} | {stack["log"]["rotate"], stack["log"]["rotated_by"]}
     files = {
         Path(template.destination.format(**stack)): render_template(stack, template.source, tree=tree)
         for template in TEMPLATES
-        if template.part in parts and (not template.needs or template.needs in kinds)
+        if template.part in parts and (not template.needs or template.needs in present)
     }
     rendered = Path(stack["release"]["rendered"])
     if "release" in parts:

@@ -15,6 +15,8 @@ CHOICES = {
     "api.loglevel": ("debug", "info", "warning", "error"),
     "nginx.http2": ("listen", "directive", "none"),
     "nginx.started_by": ("systemd", "stack"),
+    "log.rotate": ("daily", "size", "stream"),
+    "log.access": ("port", "process", "off"),
     "mail.security": ("none", "starttls", "tls"),
     "database.engine": ("mysql", "sqlite"),
 }
@@ -66,6 +68,7 @@ def broken_rules(stack: Mapping[str, Any]) -> list[str]:
             _certificate,
             _paths,
             _pools,
+            _logs,
         )
         for problem in rule(stack)
     ]
@@ -235,3 +238,11 @@ def _pools(stack: Mapping[str, Any]) -> Iterator[str]:
             f"database.max_connections ({database['max_connections']}) is less than the {wanted} connections that "
             f"{hosts} app host(s) with {processes} processes of database.pool_size + database.pool_overflow may open"
         )
+
+
+def _logs(stack: Mapping[str, Any]) -> Iterator[str]:
+    log = stack["log"]
+    if not re.fullmatch(r"[1-9][0-9]*[kMG]", log["size"]):
+        yield f"log.size is {log['size']!r}: it must be a number followed by k, M or G, such as 2M"
+    if log["rotate"] == "stream" and stack["nginx"]["started_by"] == "stack":
+        yield "log.rotate is 'stream': in a checkout supervisord runs in the background, where nobody reads its stream"

@@ -22,7 +22,11 @@ HERE = Path(__file__).resolve().parent
 PROFILES = ("local", "test", "host")
 
 # A key that moved: old dotted name -> new dotted name. Its use is refused by naming the new one.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "api.access_log": "log.access",
+    "log.rotate_days": "log.days",
+    "log.rotate_size": "log.size",
+}
 
 # Mappings whose keys are the user's own.
 FREE_FORM = ("app.settings",)

@@ -43,8 +43,9 @@ def test_no_secret_is_rendered(tmp_path: Path) -> None:
     """Files carry the paths of secret files, and settings end in _FILE for them."""
     settings = render(load("host"), "release")[Path("/opt/cloudeye/current/rendered/settings.env")]
     named = [line for line in settings.splitlines() if "PASSWORD" in line or "SECRET" in line]
-    assert len(named) == 2
-    assert all("_FILE=/etc/cloudeye/secrets/" in line for line in named)
+    given = [line for line in named if not line.endswith("_FILE=")]
+    assert len(given) == 2
+    assert all("_FILE=/etc/cloudeye/secrets/" in line for line in given)
 
 
 def test_writing_again_changes_nothing_and_a_changed_mode_is_put_right(tmp_path: Path) -> None:
@@ -66,7 +67,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path) ->
 
 def test_every_template_file_of_the_tree_is_rendered_by_something() -> None:
     known = {template.source for template in TEMPLATES}
-    helpers = {"nginx/conf.d/_server.j2", "nginx/errors/error.html.j2", "nginx/errors/error.json.j2"}
+    helpers = {
+        "supervisor/_logs.j2",
+        "nginx/conf.d/_server.j2",
+        "nginx/errors/error.html.j2",
+        "nginx/errors/error.json.j2",
+    }
     found = {
         str(path.relative_to(TREE))
         for folder in ("nginx", "supervisor", "systemd")
