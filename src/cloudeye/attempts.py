@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from typing import Any, TypeVar
 from flask import Flask, Response, current_app, g, request
 from flask_limiter import Limiter, RequestLimit
 from limits import parse_many
+from redis import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from cloudeye.attempts_storage import (
     EXTENSION,
@@ -44,8 +47,10 @@ from cloudeye.errors import Problem
 from cloudeye.extensions import db
 from cloudeye.models import email_key
 
+log = logging.getLogger(__name__)
+
 MESSAGE = "Too many attempts. Please try again later."
-FAILED_LOGIN = 401
+WRONG_PASSWORD, WRONG_TOKEN = 401, 400  # the answers that count as failures
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -91,17 +96,24 @@ def register(app: Flask) -> None:
 
 def limit_login(view: _View) -> _View:
     """Count failed logins per address and per account; the account is ``email`` in the view's first argument."""
-    return _of_failures(_with_account(_from_argument, _limit(view, "login", "login_address", "login_account")))
+    limited = _limit(view, "login", "login_address", "login_account")
+    return _of_failures(WRONG_PASSWORD, _with_account(_from_argument, limited))
 
 
 def limit_login_form(view: _View) -> _View:
     """Count failed logins as ``limit_login`` does; the account is the form's field ``email``."""
-    return _of_failures(_with_account(_from_form, _limit(view, "login", "login_address", "login_account")))
+    limited = _limit(view, "login", "login_address", "login_account")
+    return _of_failures(WRONG_PASSWORD, _with_account(_from_form, limited))
 
 
 def limit_login_by_token(view: _View) -> _View:
     """Count failed logins per address, where no account is known before the login succeeds."""
-    return _of_failures(_limit(view, "login", "login_address", None))
+    return _of_failures(WRONG_PASSWORD, _limit(view, "login", "login_address", None))
+
+
+def limit_confirmation(view: _View) -> _View:
+    """Count wrong tokens of mails per address, as many as failed logins; the view answers 400 to one."""
+    return _of_failures(WRONG_TOKEN, _limit(view, "confirm", "login_address", None))
 
 
 def limit_registration(view: _View) -> _View:
@@ -117,14 +129,16 @@ def limit_reset(view: _View) -> _View:
 def forgive(email: str) -> None:
     """Forget the failed logins of an account, whose owner has proved to be it by a mail.
 
+    Called after the commit. Counts that cannot be reached stay: the log says so, and the window ends by itself.
+
     Args:
         email: the account's address.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: the counts cannot be reached.
     """
     for item in parse_many(_settings().login_account):
-        limiter.limiter.clear(item, _account_key(email), "login account")
+        try:
+            limiter.limiter.clear(item, _account_key(email), "login account")
+        except (SQLAlchemyError, RedisError) as error:
+            log.warning("failed logins that were to be forgotten stay counted: %s", error)
 
 
 def _limit(view: _View, what: str, by_address: str, by_account: str | None) -> _View:
@@ -154,10 +168,10 @@ def _with_account(find: Callable[..., str], view: _View) -> _View:
     return wrapper  # type: ignore[return-value]
 
 
-def _of_failures(view: _View) -> _View:
+def _of_failures(status: int, view: _View) -> _View:
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        g.attempts_of_failures = True
+        g.attempts_that_count = status
         return view(*args, **kwargs)
 
     return wrapper  # type: ignore[return-value]
@@ -178,9 +192,10 @@ def _refuse(limit: RequestLimit) -> Response | None:
 
 
 def _give_back(response: Response) -> Response:
-    if not g.pop("attempts_of_failures", False):
+    failure = g.pop("attempts_that_count", response.status_code)
+    if response.status_code == failure:
         g.pop("attempts_counted", None)
-    elif response.status_code != FAILED_LOGIN and "attempts_counted" in g:
+    elif "attempts_counted" in g:
         # The answer stands; a connection that the request still holds is not to wait for a second one.
         db.session.rollback()
         give_back_what_was_counted()

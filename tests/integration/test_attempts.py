@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 from cloudeye import attempts_storage
 from cloudeye.app import create_app
-from cloudeye.attempts import MESSAGE, forgive, limit_registration, limit_reset, limiter
+from cloudeye.attempts import MESSAGE, forgive, limit_confirmation, limit_registration, limit_reset, limiter
 from cloudeye.attempts_storage import places
 from cloudeye.config import Config
 from cloudeye.extensions import db
@@ -57,6 +57,13 @@ def ask_for_reset(given: dict[str, str]) -> Any:
     return jsonify(), 202
 
 
+@limit_confirmation
+def confirm(given: dict[str, str]) -> Any:
+    """Stands for the view that takes the token of a mail."""
+    right = given["token"] == "right"
+    return jsonify(), 200 if right else 400
+
+
 class Instance:
     """One instance of a stack, asked from any address."""
 
@@ -65,6 +72,7 @@ class Instance:
         self.app.add_url_rule(
             "/try/register", "register", lambda: register_somebody(request.get_json()), methods=["POST"]
         )
+        self.app.add_url_rule("/try/confirm", "confirm", lambda: confirm(request.get_json()), methods=["POST"])
         self.app.add_url_rule("/try/reset", "reset", lambda: ask_for_reset(request.get_json()), methods=["POST"])
 
     def posts(self, path: str, body: dict[str, str], address: str = "192.0.2.1") -> TestResponse:
@@ -314,6 +322,14 @@ def test_resets_and_registrations_count_whatever_comes_of_them(pair: tuple[Insta
         assert pair[0].posts(path, {"email": "y@example.com"}).status_code == 202
         assert pair[1].posts(path, {"email": "z@example.com"}).status_code == 202
         assert is_refused(pair[1].posts(path, {"email": "u@example.com"}), 3600)
+
+
+def test_of_the_tokens_of_mails_only_wrong_ones_are_counted(instance_of: MakeInstance, cache_url: str) -> None:
+    place = instance_of(cache_url, APP_ATTEMPTS_LOGIN_ADDRESS="2 per minute")
+    tokens = ("right", "right", "right", "wrong", "wrong")
+    assert [place.posts("/try/confirm", {"token": token}).status_code for token in tokens] == [200] * 3 + [400] * 2
+    assert is_refused(place.posts("/try/confirm", {"token": "right"}), 60)
+    assert place.logs_in("owner@example.com").status_code == 200, "counted apart from logins"
 
 
 def test_a_request_whose_transaction_is_rolled_back_still_counts(pair: tuple[Instance, Instance]) -> None:
