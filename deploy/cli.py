@@ -161,6 +161,12 @@ def _colour(text: str, code: int) -> str:
 
 def run_logs(args: argparse.Namespace) -> int:
     stack = stack_of(args, again=True)
+    if stack["log"]["rotated_by"] == "journal":
+        names = [f"--identifier={name}" for name in args.names]
+        unit = ["--unit", stack["names"]["unit"], "--output=cat", f"--lines={args.lines}"]
+        return subprocess.run(
+            ["journalctl", *unit, *names, *(["--follow"] if args.follow else [])], check=False
+        ).returncode
     folder = Path(stack["paths"]["log"])
     known = {file.name.removesuffix(".log"): file for file in sorted(folder.glob("*.log"))}
     unknown = [name for name in args.names if name not in known]

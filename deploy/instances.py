@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 import xmlrpc.client
 from collections.abc import Mapping
@@ -187,6 +188,9 @@ def gate(stack: Mapping[str, Any], process: Process, release: str, *, patient: b
 
 def log_tail(stack: Mapping[str, Any], process: Process, lines: int = 20) -> list[str]:
     """The end of a process's log."""
+    if stack["log"]["rotated_by"] == "journal":
+        command = ["journalctl", f"--identifier={process['name']}", f"--lines={lines}", "--output=cat", "--quiet"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     try:
         with Path(stack["paths"]["log"], f"{process['name']}.log").open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 64 * 1024))
