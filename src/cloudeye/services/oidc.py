@@ -32,6 +32,7 @@ __all__ = ["Claims", "Refused", "Unavailable", "sign_in", "verify_access_token",
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 LEEWAY = 60  # seconds by which the issuer's clock may differ
 LONGEST_TOKEN = 16_384
+LONGEST_HEADER = 8_192  # some issuers put their certificates in it, which nobody looks at here
 LONGEST_SUBJECT = 255  # OpenID Connect Core, section 2
 LONGEST_EMAIL = 254
 LONGEST_NAME = 80
@@ -197,10 +198,11 @@ def _signed(issuer: Provider, token: str, types: Iterable[str | None]) -> tuple[
     if len(token) > LONGEST_TOKEN:
         raise Refused("longer than a token may be")
     registry = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+    registry.max_header_length = LONGEST_HEADER
     try:
         header = jws.extract_compact(token.encode(), registry=registry).headers()
     except (JoseError, ValueError) as error:
-        raise Refused(f"no signed token: {error}") from None
+        raise Refused(f"no signed token: {_why(error)}") from None
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
     if algorithm not in ALGORITHMS:
         raise Refused(f"signed with {str(algorithm)[:20]!r}, which is not allowed")
@@ -214,7 +216,7 @@ def _signed(issuer: Provider, token: str, types: Iterable[str | None]) -> tuple[
     try:
         verified = jwt.decode(token, key, algorithms=ALGORITHMS, registry=registry)
     except (JoseError, ValueError) as error:
-        raise Refused(f"not signed by the issuer: {error}") from None
+        raise Refused(f"not signed by the issuer: {_why(error)}") from None
     return verified.header, verified.claims
 
 
@@ -230,9 +232,13 @@ def _validate(claims: CodeIDToken | JWTAccessTokenClaims) -> None:
     try:
         claims.validate(now=None, leeway=LEEWAY)
     except JoseError as error:
-        raise Refused(f"{getattr(error, 'claim', 'claims')}: {error.description or error.error}") from None
+        raise Refused(f"{getattr(error, 'claim', 'claims')}: {_why(error)}") from None
     except (TypeError, ValueError) as error:
         raise Refused(f"claims: {error}") from None
+
+
+def _why(error: JoseError | ValueError) -> str:
+    return error.description or error.error if isinstance(error, JoseError) else "not decodable"
 
 
 def _given_to(client_id: str, found: Mapping[str, Any]) -> None:
@@ -290,9 +296,9 @@ def _about(settings: OidcConfig, found: Mapping[str, Any], subject: str | None) 
         raise Refused("no subject")
     if subject is not None and named != subject:
         raise Refused("the issuer's userinfo is about another subject")  # OpenID Connect Core, section 5.3.2
-    if not isinstance(email, str):
+    email = email.strip() if isinstance(email, str) else ""
+    if not email:
         raise Refused("no e-mail")
-    email = email.strip()
     if len(email) > LONGEST_EMAIL or not _ADDRESS.fullmatch(email):
         raise Refused("the e-mail is no address")
     verified = found.get("email_verified")
