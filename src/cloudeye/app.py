@@ -6,11 +6,11 @@ import hashlib
 import hmac
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, Response, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from cloudeye import api, cli, errors, pages, tokens, tracing
+from cloudeye import api, attempts, cli, errors, i18n, pages, tokens, tracing
 from cloudeye.aliases import Aliases
 from cloudeye.config import Config
 from cloudeye.extensions import cache, csrf, db, jwt, login
@@ -63,14 +63,24 @@ def create_app(config: Config | None = None) -> Flask:
             expose_headers=["ETag", "Retry-After", "X-Request-ID", "Idempotency-Replayed"],
             max_age=600,  # seconds
         )
+        app.after_request(_depends_on_origin)
     app.wsgi_app = Aliases(app.wsgi_app, config.aliases)  # type: ignore[method-assign]
     tracing.register(app)
+    i18n.register(app)
     tokens.register(app)
+    attempts.register(app)
     errors.register(app)
     api.register(app)
     pages.register(app)
     cli.register(app)
     return app
+
+
+def _depends_on_origin(response: Response) -> Response:
+    """Caches must know it; flask-cors says so only where several origins are listed."""
+    if request.path.startswith("/api/"):
+        response.vary.add("Origin")
+    return response
 
 
 def _key(config: Config, purpose: str) -> str:

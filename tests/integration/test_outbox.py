@@ -269,7 +269,8 @@ def test_a_mail_server_that_takes_its_time_holds_no_probe(stack: Stack) -> None:
 @pytest.mark.parametrize("poison", ["bad@example.com\r\nBcc: all@example.com", "no address", "x@y@z", "<a@b.c> SIZE=1"])
 def test_a_row_that_cannot_be_sent_does_not_stop_the_others(stack: Stack, poison: str) -> None:
     with stack.engine.begin() as connection:
-        connection.execute(insert(Message).values(channel="mail", event_id="bad", recipient=poison, attempts=0))
+        row = {"channel": "mail", "event_id": "bad", "recipient": poison, "next_attempt_at": utcnow()}
+        connection.execute(insert(Message).values(row))
     queue(stack, "owner@example.com", "mate@example.com")
     with SmtpServer() as server:
         stack.start(**server.settings())
@@ -289,7 +290,8 @@ def test_a_letter_at_which_the_server_hangs_up_does_not_stop_the_others(stack: S
 
 def test_a_row_of_another_channel_is_left_to_who_knows_it(stack: Stack) -> None:
     with stack.engine.begin() as connection:
-        connection.execute(insert(Message).values(channel="pigeon", event_id="p", recipient="loft", attempts=0))
+        row = {"channel": "pigeon", "event_id": "p", "recipient": "loft", "next_attempt_at": utcnow()}
+        connection.execute(insert(Message).values(row))
     with SmtpServer() as server:
         stack.start(**server.settings())
         queue(stack, "owner@example.com")

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from cloudeye.attempts import TooManyAttempts, limit_login_form
 from cloudeye.extensions import csrf, db
+from cloudeye.i18n import N_, gettext, translated
 from cloudeye.models import STATES, Site
 from cloudeye.pages.visitors import Visitor
 from cloudeye.schemas.sites import NewSiteSchema
@@ -23,6 +24,7 @@ blueprint = Blueprint("pages", __name__)
 
 PER_PAGE = 100
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+STATE_WORDS = (N_("up"), N_("down"), N_("unknown"))  # of the template; the words of STATES
 
 
 @blueprint.before_request
@@ -58,7 +60,7 @@ def check_login() -> Any:
     user = users.authenticate(db.session(), email, password[:256])
     wanted = request.form.get("next", "")
     if user is None:
-        page = render_template("login.html", email=email, next=wanted, error="E-mail or password is wrong.")
+        page = render_template("login.html", email=email, next=wanted, error=gettext("E-mail or password is wrong."))
         return page, 401
     db.session.commit()
     login_user(Visitor.of(user))
@@ -69,7 +71,9 @@ def check_login() -> Any:
 def ask_again_later(problem: TooManyAttempts) -> Any:
     """Show the form to whoever has tried too often, and say so."""
     form = request.form
-    page = render_template("login.html", email=form.get("email", ""), next=form.get("next", ""), error=problem.message)
+    page = render_template(
+        "login.html", email=form.get("email", ""), next=form.get("next", ""), error=translated(problem.message)
+    )
     return page, problem.status, problem.headers
 
 
@@ -97,11 +101,11 @@ def add_site() -> Any:
         given = NewSiteSchema().load({**form, "interval": _number(form["interval"])})
         site = sites.create_site(db.session(), owner_id=current_user.id, allow_private=settings.allow_private, **given)
     except ValidationError as error:
-        return _sites_page(form, dict(error.messages_dict)), 400
+        return _sites_page(form, translated(dict(error.messages_dict))), 400
     except sites.BadSite as error:
-        return _sites_page(form, error.data), 400
+        return _sites_page(form, translated(error.data)), 400
     db.session.commit()
-    flash(f"{site.name} was added. Its first check is under way.")
+    flash(gettext("%(name)s was added. Its first check is under way.", name=site.name))
     return redirect(url_for("pages.show_sites"), 303)
 
 
