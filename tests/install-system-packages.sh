@@ -12,6 +12,12 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 echo "installing$missing"
+case "$missing " in *" glewlwyd "*)
+    # An OpenID Connect provider whose password everybody knows: the tests start one of their own, on loopback.
+    mkdir -p /etc/systemd/system
+    [ -e /etc/systemd/system/glewlwyd.service ] || ln -s /dev/null /etc/systemd/system/glewlwyd.service
+    ;;
+esac
 apt-get update -qq
 # shellcheck disable=SC2086 # the list is meant to be split
 DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing >/dev/null
