@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from cloudeye import cli
 from cloudeye.app import create_app
 from cloudeye.config import Config
-from cloudeye.extensions import db
+from cloudeye.extensions import cache, db
 from cloudeye.models import Base, Site, User
 from cloudeye.services.passwords import hash_password
 
@@ -159,7 +159,17 @@ class World:
             }
             db.session.add_all(people.values())
             db.session.commit()
+            # What this process knew of the database before.
+            self.app.extensions["cloudeye-revocations"].read_at = float("-inf")
+            cache.clear()
             self.ids = {name: person.id for name, person in people.items()}
+
+    def second_instance(self, **changes: str) -> World:
+        """Return another application on the same database, as another process would be."""
+        settings = {**self.settings, **changes}
+        other = World(create_app(Config.from_environment(settings)), settings)
+        other.ids = self.ids
+        return other
 
     def person(self, name: str) -> Person:
         """Return one of the cast, not logged in."""

@@ -11,6 +11,7 @@ from cloudeye.access import account_only, caller
 from cloudeye.api.auth import EXPIRED_LINK, SENT, DoneAnswer
 from cloudeye.api.base import Blueprint, desk
 from cloudeye.api.users import UserAnswer, refusing_taken
+from cloudeye.attempts import limit_confirmation, limit_reset
 from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
 from cloudeye.models import User, UserSession, utcnow
@@ -56,7 +57,7 @@ def log_out() -> dict[str, Any]:
 @account_only
 @blueprint.arguments(PasswordChangeSchema)
 @blueprint.response(200, DoneAnswer)
-@blueprint.others("TOO_MANY_REQUESTS")
+@limit_confirmation
 def change_password(given: dict[str, str]) -> dict[str, Any]:
     """Choose another password; this ends the other sessions."""
     user = db.session.get_one(User, caller().id)
@@ -69,7 +70,7 @@ def change_password(given: dict[str, str]) -> dict[str, Any]:
 @account_only
 @blueprint.arguments(EmailChangeSchema)
 @blueprint.response(202, DoneAnswer)
-@blueprint.others("TOO_MANY_REQUESTS")
+@limit_reset
 def request_email_change(given: dict[str, str]) -> dict[str, Any]:
     """Ask for another address; it is changed when its mail's link is followed."""
     user = db.session.get_one(User, caller().id)
@@ -81,7 +82,7 @@ def request_email_change(given: dict[str, str]) -> dict[str, Any]:
 @blueprint.route("/email/confirm", methods=["POST"])
 @blueprint.arguments(EmailConfirmationSchema)
 @blueprint.response(200, UserAnswer)
-@blueprint.others("TOO_MANY_REQUESTS")
+@limit_confirmation
 def confirm_email_change(given: dict[str, str]) -> dict[str, Any]:
     """Change the address by the token of the mail to the new one."""
     try:

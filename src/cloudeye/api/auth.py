@@ -9,6 +9,7 @@ from flask import current_app, request
 from cloudeye.access import unauthorized
 from cloudeye.api.base import Blueprint, desk
 from cloudeye.api.users import UserAnswer, refusing_taken
+from cloudeye.attempts import forgive, limit_confirmation, limit_login, limit_registration, limit_reset
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
 from cloudeye.schemas.common import envelope, success
@@ -36,7 +37,8 @@ EXPIRED_LINK = "This link has expired or was used before."
 @blueprint.route("/login", methods=["POST"])
 @blueprint.arguments(LoginSchema)
 @blueprint.response(200, TokensAnswer)
-@blueprint.others("UNAUTHORIZED", "TOO_MANY_REQUESTS")
+@blueprint.others("UNAUTHORIZED")
+@limit_login
 def log_in(given: dict[str, str]) -> dict[str, Any]:
     """Exchange an e-mail and a password for an access token and a refresh token."""
     user = users.authenticate(db.session(), given["email"], given["password"])
@@ -62,7 +64,8 @@ def refresh(given: dict[str, str]) -> dict[str, Any]:
 @blueprint.route("/register", methods=["POST"])
 @blueprint.arguments(RegistrationSchema)
 @blueprint.response(202, DoneAnswer)
-@blueprint.others("FORBIDDEN", "TOO_MANY_REQUESTS")
+@blueprint.others("FORBIDDEN")
+@limit_registration
 def register(given: dict[str, Any]) -> dict[str, Any]:
     """Ask for an account; it is made when the address is confirmed. The answer does not tell who has one."""
     if not current_app.config["CLOUDEYE"].open_registration:
@@ -75,7 +78,7 @@ def register(given: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/verify", methods=["POST"])
 @blueprint.arguments(VerificationSchema)
 @blueprint.response(201, UserAnswer)
-@blueprint.others("TOO_MANY_REQUESTS")
+@limit_confirmation
 def verify(given: dict[str, str]) -> dict[str, Any]:
     """Confirm an address by the token of its mail and the password that was chosen, which makes the account."""
     try:
@@ -90,7 +93,7 @@ def verify(given: dict[str, str]) -> dict[str, Any]:
 @blueprint.route("/reset", methods=["POST"])
 @blueprint.arguments(ResetRequestSchema)
 @blueprint.response(202, DoneAnswer)
-@blueprint.others("TOO_MANY_REQUESTS")
+@limit_reset
 def request_reset(given: dict[str, str]) -> dict[str, Any]:
     """Ask for a mail by which a new password can be chosen. The answer does not tell who has an account."""
     accounts.request_reset(db.session(), desk(), given["email"])
@@ -101,12 +104,13 @@ def request_reset(given: dict[str, str]) -> dict[str, Any]:
 @blueprint.route("/reset/confirm", methods=["POST"])
 @blueprint.arguments(ResetSchema)
 @blueprint.response(200, DoneAnswer)
-@blueprint.others("TOO_MANY_REQUESTS")
+@limit_confirmation
 def reset(given: dict[str, str]) -> dict[str, Any]:
     """Choose a new password by the token of a mail; this logs out everywhere."""
     try:
-        accounts.reset(db.session(), desk(), **given)
+        user = accounts.reset(db.session(), desk(), **given)
     except accounts.BadToken:
         raise Problem(400, EXPIRED_LINK) from None
     db.session.commit()
+    forgive(user.email)
     return success("The password was changed.")

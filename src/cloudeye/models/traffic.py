@@ -27,7 +27,7 @@ class Message(Base):
     subject: Mapped[str | None] = mapped_column(String(255))
     body: Mapped[str | None] = mapped_column(LongText)  # emptied once sent: it may hold a link that lets somebody in
     attempts: Mapped[int] = mapped_column(Integer, default=0)
-    next_attempt_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utcnow, index=True)  # None: done
+    next_attempt_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # None: done
     claimed_by: Mapped[str | None] = mapped_column(String(120))
     claimed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

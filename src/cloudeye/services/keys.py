@@ -92,7 +92,7 @@ def find_holder(session: Session, text: str) -> KeyHolder | None:
     if row is None or not hmac.compare_digest(row[0].secret_hash, _hash(form[2])):
         session.rollback()
         return None
-    key, user = row.t
+    key, user = row
     now = utcnow()
     if not user.active or (key.expires_at is not None and key.expires_at <= now):
         session.rollback()

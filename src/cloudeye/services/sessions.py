@@ -73,7 +73,7 @@ def carry_on(
     found = session.execute(
         select(User, UserSession).join(UserSession, UserSession.user_id == User.id).where(UserSession.id == session_id)
     ).one()
-    user, opened = found.t
+    user, opened = found
     if not user.active:
         return None
     return user, opened
