@@ -45,11 +45,12 @@ from cloudeye.attempts_storage import (
 from cloudeye.config import AttemptsConfig, Config, ConfigurationError
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
+from cloudeye.i18n import N_
 from cloudeye.models import email_key
 
 log = logging.getLogger(__name__)
 
-MESSAGE = "Too many attempts. Please try again later."
+MESSAGE = N_("Too many attempts. Please try again later.")
 WRONG_PASSWORD, WRONG_TOKEN = 401, 400  # the answers that count as failures
 
 _View = TypeVar("_View", bound=Callable[..., Any])

@@ -17,6 +17,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from cloudeye.extensions import db
+from cloudeye.i18n import N_, translated
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ RETRY_SECONDS = 1
 # Asked again a moment later, these may well succeed: MySQL's too many connections, lock wait, deadlock,
 # shutdown, and the client's cannot connect (2002, 2003), server gone, lost connection.
 PASSING_MYSQL_ERRORS = frozenset({1040, 1053, 1205, 1213, 2002, 2003, 2006, 2013})
-INVALID = "Invalid payload."
+INVALID = N_("Invalid payload.")
 
 
 class Problem(Exception):
@@ -105,10 +106,11 @@ def _unexpected(error: Exception) -> Response:
         db.session.rollback()
     except Exception:
         log.exception("the transaction could not be rolled back")
-    return _answer(500, "Something went wrong on our side.", None, {})
+    return _answer(500, N_("Something went wrong on our side."), None, {})
 
 
 def _answer(status: int, message: str, data: Any, headers: Mapping[str, str]) -> Response:
+    message, data = translated(message), translated(data)
     if _wants_page():
         response = current_app.make_response(
             render_template("error.html", status=status, message=message, request_id=g.get("request_id"))

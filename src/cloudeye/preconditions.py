@@ -13,11 +13,12 @@ from typing import TypeVar
 from flask import Response, g, request
 
 from cloudeye.errors import Problem
+from cloudeye.i18n import N_
 from cloudeye.models import Site, User
 
 _Row = TypeVar("_Row", User, Site)
 
-LOST_UPDATE = "This was changed by somebody else since you read it."
+LOST_UPDATE = N_("This was changed by somebody else since you read it.")
 
 
 def current(row: _Row) -> _Row:

@@ -22,6 +22,7 @@ from cloudeye.access import Caller
 from cloudeye.config import Config
 from cloudeye.errors import INVALID, ErrorSchema, Problem
 from cloudeye.extensions import db
+from cloudeye.i18n import N_
 from cloudeye.services import accounts
 from cloudeye.tokens import revocation_lifetime
 
@@ -81,7 +82,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 class IdProblem(BadRequest):
     """The answer to an id that is no integer."""
 
-    description = "Param id error"
+    description = N_("Param id error")
 
 
 class IdConverter(BaseConverter):
@@ -170,7 +171,7 @@ def history_of(
     if cursor is not None:
         form = CURSOR.fullmatch(cursor)
         if form is None:
-            raise Problem(400, INVALID, {"cursor": ["Not a cursor of this history."]})
+            raise Problem(400, INVALID, {"cursor": [N_("Not a cursor of this history.")]})
         last = EPOCH + timedelta(microseconds=int(form[1]))
         query = query.where(time <= last, or_(time < last, number < int(form[2])))
     rows = list(db.session.scalars(query.order_by(time.desc(), number.desc()).limit(limit + 1)).all())

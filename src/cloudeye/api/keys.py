@@ -11,6 +11,7 @@ from cloudeye.access import account_only, caller
 from cloudeye.api.base import Blueprint
 from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
+from cloudeye.i18n import N_, gettext
 from cloudeye.models import ApiKey
 from cloudeye.schemas.common import envelope, success
 from cloudeye.schemas.people import KeySchema, NewKeySchema
@@ -45,8 +46,8 @@ def add_key(given: dict[str, Any]) -> dict[str, Any]:
     try:
         key, secret = keys.create_key(db.session(), caller().id, **given)
     except keys.NameTaken:
-        raise Problem(400, INVALID, {"name": ["You have a key of this name."]}) from None
-    return success(f"{key.name} was added!", key=key, secret=secret)
+        raise Problem(400, INVALID, {"name": [N_("You have a key of this name.")]}) from None
+    return success(gettext("%(name)s was added!", name=key.name), key=key, secret=secret)
 
 
 @blueprint.route("/<id:key_id>", methods=["DELETE"])
@@ -60,4 +61,4 @@ def remove_key(key_id: int) -> dict[str, Any]:
         raise Problem(404, "Key does not exist")
     db.session.delete(key)
     db.session.flush()
-    return success(f"{key.name} was removed!")
+    return success(gettext("%(name)s was removed!", name=key.name))

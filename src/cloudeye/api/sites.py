@@ -12,6 +12,7 @@ from cloudeye.access import caller, signed_in
 from cloudeye.api.base import Blueprint, history_of, page_of, sorted_by
 from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
+from cloudeye.i18n import gettext
 from cloudeye.models import CheckResult, Site
 from cloudeye.preconditions import current
 from cloudeye.schemas.common import CursorPagingSchema, CursorQuerySchema, PagingSchema, envelope, success
@@ -74,7 +75,7 @@ def add_site(given: dict[str, Any]) -> dict[str, Any]:
         )
     except sites.BadSite as bad:
         raise Problem(400, INVALID, bad.data) from None
-    return success(f"{site.name} was added!", site=current(site))
+    return success(gettext("%(name)s was added!", name=site.name), site=current(site))
 
 
 @blueprint.route("/<id:site_id>")
@@ -111,7 +112,7 @@ def remove_site(site_id: int) -> dict[str, Any]:
     site = _site(site_id)
     db.session.delete(site)
     db.session.flush()
-    return success(f"{site.name} was removed!")
+    return success(gettext("%(name)s was removed!", name=site.name))
 
 
 @blueprint.route("/<id:site_id>/usability")

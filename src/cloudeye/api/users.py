@@ -13,6 +13,7 @@ from cloudeye.access import admin_only, caller, signed_in
 from cloudeye.api.base import Blueprint, desk, page_of, sorted_by
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
+from cloudeye.i18n import N_, gettext
 from cloudeye.models import User, email_key
 from cloudeye.preconditions import current
 from cloudeye.schemas.common import PagingSchema, envelope, success
@@ -30,7 +31,7 @@ UsersAnswer = envelope(
 )
 RemovedUserAnswer = envelope("RemovedUserAnswer")
 
-TAKEN = {"email": "Sorry. That email already exists.", "phone": "Sorry. That phone already exists."}
+TAKEN = {"email": N_("Sorry. That email already exists."), "phone": N_("Sorry. That phone already exists.")}
 FOR_ADMINS = frozenset({"email", "role", "active"})
 
 
@@ -69,7 +70,7 @@ def add_user(given: dict[str, Any]) -> dict[str, Any]:
     with refusing_taken():
         user = users.create_user(db.session(), **given)
     accounts.welcome(db.session(), desk(), user)
-    return success(f"{user.email} was added!", user=current(user))
+    return success(gettext("%(name)s was added!", name=user.email), user=current(user))
 
 
 @blueprint.route("/<id:user_id>")
@@ -105,7 +106,7 @@ def remove_user(user_id: int) -> dict[str, Any]:
     user = _user(user_id)
     with _keeping_an_admin():
         users.remove_user(db.session(), user, access=revocation_lifetime())
-    return success(f"{user.email} was removed!")
+    return success(gettext("%(name)s was removed!", name=user.email))
 
 
 @contextmanager

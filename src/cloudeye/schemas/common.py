@@ -7,6 +7,8 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
+from cloudeye.i18n import translated
+
 MINIMUM_PASSWORD, MAXIMUM_PASSWORD = 8, 256
 MAXIMUM_PAGE = 1_000_000
 
@@ -105,10 +107,10 @@ def envelope(name: str, inner: type[ma.Schema] | None = None, **data: fields.Fie
 
 
 def success(message: str | None = None, **data: Any) -> dict[str, Any]:
-    """Return a successful answer for one of the schemas above."""
+    """Return a successful answer for one of the schemas above, its message in the caller's language."""
     answer: dict[str, Any] = {"status": "success"}
     if message is not None:
-        answer["message"] = message
+        answer["message"] = translated(message)
     if data:
         answer["data"] = data
     return answer

@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 import marshmallow as ma
 from marshmallow import fields, validate
 
+from cloudeye.i18n import N_
 from cloudeye.models import LANGUAGES, ROLES
 from cloudeye.schemas.common import (
     MAXIMUM_PASSWORD,
@@ -115,7 +116,7 @@ class NewUserSchema(PreferencesSchema):
     username = Line(required=True, validate=validate.Length(1, 80))
     email = Email(required=True, metadata={"example": "me@example.com"})
     password = Password(load_only=True, validate=validate.Length(MINIMUM_PASSWORD, MAXIMUM_PASSWORD))
-    phone = Line(allow_none=True, validate=validate.Regexp(PHONE, error="Must be 11 digits or + and digits."))
+    phone = Line(allow_none=True, validate=validate.Regexp(PHONE, error=N_("Must be 11 digits or + and digits.")))
     role = fields.String(validate=validate.OneOf(ROLES))
     active = fields.Boolean(truthy={True}, falsy={False})
 
@@ -125,7 +126,7 @@ class UserChangeSchema(ChangeSchema, PreferencesSchema):
 
     username = Line(validate=validate.Length(1, 80))
     email = Email(metadata={"example": "me@example.com"})
-    phone = Line(allow_none=True, validate=validate.Regexp(PHONE, error="Must be 11 digits or + and digits."))
+    phone = Line(allow_none=True, validate=validate.Regexp(PHONE, error=N_("Must be 11 digits or + and digits.")))
     role = fields.String(validate=validate.OneOf(ROLES))
     active = fields.Boolean(truthy={True}, falsy={False})
 

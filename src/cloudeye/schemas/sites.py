@@ -6,6 +6,7 @@ import marshmallow as ma
 from flask import current_app
 from marshmallow import fields, validate
 
+from cloudeye.i18n import gettext
 from cloudeye.models import STATES
 from cloudeye.schemas.common import ChangeSchema, Line, PageQuerySchema
 
@@ -15,7 +16,8 @@ MAXIMUM_INTERVAL = 86_400
 def _interval(value: int) -> None:
     minimum = current_app.config["CLOUDEYE"].sync.minimum_interval
     if not minimum <= value <= MAXIMUM_INTERVAL:
-        raise ma.ValidationError(f"Must be between {minimum} and {MAXIMUM_INTERVAL} seconds.")
+        limits = {"minimum": minimum, "maximum": MAXIMUM_INTERVAL}
+        raise ma.ValidationError(gettext("Must be between %(minimum)s and %(maximum)s seconds.", **limits))
 
 
 class NewSiteSchema(ma.Schema):
