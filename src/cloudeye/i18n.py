@@ -27,6 +27,8 @@ ENGLISH, CHINESE = LANGUAGES
 # Kong's read other characters, and get English.
 SIMPLIFIED = frozenset({"zh", "zh-cn", "zh-sg", "zh-my"})
 
+LANGUAGE_COOKIE = "language"  # what a stranger chose at the foot of a page
+
 babel = Babel()
 
 
@@ -75,6 +77,10 @@ def translated(said: Any) -> Any:
     return said
 
 
+def _is_page() -> bool:
+    return (request.blueprint or "").startswith("pages")
+
+
 def _whose_settings() -> Any:
     """Return whoever has a language and a time zone: the caller of the API, or the visitor of a page."""
     if not has_request_context():
@@ -82,16 +88,19 @@ def _whose_settings() -> Any:
     if "caller" in g:
         return g.caller
     # The API must not look into the session: its answers would vary with the cookie.
-    if (request.blueprint or "").startswith("pages") and current_user.is_authenticated:
+    if _is_page() and current_user.is_authenticated:
         return current_user
     return None
 
 
 def _select_language() -> str:
+    if not has_request_context():
+        return ENGLISH
     settings = _whose_settings()
     if settings is not None and settings.language in LANGUAGES:
         return str(settings.language)
-    return preferred(request.accept_languages.values()) if has_request_context() else ENGLISH
+    chosen = request.cookies.get(LANGUAGE_COOKIE) if _is_page() else None
+    return chosen if chosen in LANGUAGES else preferred(request.accept_languages.values())
 
 
 def preferred(tags: Any) -> str:
@@ -111,6 +120,8 @@ def _say_which(response: Response) -> Response:
     if known is not None and hasattr(known, "babel_locale"):
         response.content_language.add(language_tag(str(known.babel_locale)))
         response.vary.add("Accept-Language")
+        if _is_page():
+            response.vary.add("Cookie")
     return response
 
 
