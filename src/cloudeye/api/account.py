@@ -14,6 +14,7 @@ from cloudeye.api.users import UserAnswer, refusing_taken
 from cloudeye.attempts import limit_confirmation, limit_reset
 from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
+from cloudeye.i18n import N_, gettext
 from cloudeye.models import User, UserSession, utcnow
 from cloudeye.schemas.common import envelope, success
 from cloudeye.schemas.people import (
@@ -29,7 +30,7 @@ blueprint = Blueprint("account", __name__, url_prefix="/auth", description="One'
 
 SessionsAnswer = envelope("SessionsAnswer", sessions=fields.List(fields.Nested(UserSessionSchema), required=True))
 
-WRONG = {"password": ["Wrong password."]}
+WRONG = {"password": [N_("Wrong password.")]}
 
 
 @blueprint.route("/me")
@@ -113,7 +114,7 @@ def list_sessions() -> dict[str, Any]:
 def end_other_sessions() -> dict[str, Any]:
     """Log out everywhere else."""
     ended = sessions.end_sessions(db.session(), caller().id, access=revocation_lifetime(), keep=caller().session_id)
-    return success(f"{ended} sessions were ended.")
+    return success(gettext("%(number)s sessions were ended.", number=ended))
 
 
 @blueprint.route("/sessions/<session_id>", methods=["DELETE"])

@@ -12,6 +12,7 @@ from cloudeye.api.users import UserAnswer, refusing_taken
 from cloudeye.attempts import forgive, limit_confirmation, limit_login, limit_registration, limit_reset
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
+from cloudeye.i18n import N_, gettext
 from cloudeye.schemas.common import envelope, success
 from cloudeye.schemas.people import (
     LoginSchema,
@@ -30,8 +31,8 @@ blueprint = Blueprint("auth", __name__, url_prefix="/auth", description="Logging
 TokensAnswer = envelope("TokensAnswer", TokensSchema)
 DoneAnswer = envelope("DoneAnswer")
 
-SENT = "If that address can be used, a mail is on its way to it."
-EXPIRED_LINK = "This link has expired or was used before."
+SENT = N_("If that address can be used, a mail is on its way to it.")
+EXPIRED_LINK = N_("This link has expired or was used before.")
 
 
 @blueprint.route("/login", methods=["POST"])
@@ -87,7 +88,7 @@ def verify(given: dict[str, str]) -> dict[str, Any]:
     except accounts.BadToken:
         raise Problem(400, "This link has expired or was used before, or the password is wrong.") from None
     db.session.commit()
-    return success(f"{user.email} was added!", user=user)
+    return success(gettext("%(name)s was added!", name=user.email), user=user)
 
 
 @blueprint.route("/reset", methods=["POST"])
