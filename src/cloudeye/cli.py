@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -16,11 +20,13 @@ from cloudeye.services import sites, users
 from cloudeye.services.readiness import VERSIONS, check_readiness
 
 MIGRATIONS = VERSIONS.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
+OWN_TESTS = ("tests/unit/cloudeye", "tests/integration")  # those of the application; `make test` runs all
 
 
 def register(app: Flask) -> None:
     """Add the commands to the application."""
-    for command in (create_admin, check, recreate_db, seed):
+    for command in (create_admin, check, recreate_db, seed, run_tests):
         app.cli.add_command(command)
     # Alembic is loaded for commands only: a serving process has no use for its megabytes.
     if click.get_current_context(silent=True) is not None:
@@ -105,14 +111,33 @@ def seed(number: int) -> None:
         click.echo("the demo user is already there")
         return
     owner = users.create_user(session, username="demo", email="demo@example.com")
-    for count in range(number):
-        sites.create_site(
-            session,
-            owner_id=owner.id,
-            name=f"Example {count + 1}",
-            url=f"https://example.com/?{count + 1}",
-            interval=config.sync.default_interval,
-            allow_private=config.sync.allow_private,
-        )
+    with click.progressbar(range(number), label="adding sites", file=sys.stderr) as counts:
+        for count in counts:
+            sites.create_site(
+                session,
+                owner_id=owner.id,
+                name=f"Example {count + 1}",
+                url=f"https://example.com/?{count + 1}",
+                interval=config.sync.default_interval,
+                allow_private=config.sync.allow_private,
+            )
     session.commit()
     click.echo(f"demo@example.com was added, with {number} sites")
+
+
+@click.command("test", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]...")
+def run_tests(arguments: tuple[str, ...]) -> None:
+    """Run the application's tests with pytest, on databases of their own.
+
+    Further arguments are pytest's, for example: flask test tests/unit/cloudeye -k seed
+    """
+    if not find_spec("pytest") or not (CHECKOUT / OWN_TESTS[0]).is_dir():
+        raise click.ClickException(
+            "the tests and pytest are not installed here; in a checkout run: make test ARGS='unit integration'"
+        )
+    chosen = [] if any((CHECKOUT / word.partition("::")[0]).exists() for word in arguments) else OWN_TESTS
+    # What this command was told of a stack is not for the tests: none of them may meet its database.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("APP_", "FLASK_"))}
+    command = [sys.executable, "-m", "pytest", *arguments, *chosen]
+    sys.exit(subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,11 @@ from tests.integration.world import end, migrate
 SOURCES = str(Path(cloudeye.__file__).parents[1])
 
 
-def flask(settings: dict[str, str], *arguments: str, at: str = "/") -> subprocess.CompletedProcess[str]:
+def flask(
+    settings: dict[str, str], *arguments: str, at: str = "/", sources: str = SOURCES
+) -> subprocess.CompletedProcess[str]:
     """Type a command."""
-    paths = os.pathsep.join([SOURCES, *sys.path])
+    paths = os.pathsep.join([sources, *(path for path in sys.path if path != SOURCES)])
     return subprocess.run(
         [sys.executable, "-m", "flask", "--app", "cloudeye.wsgi", *arguments],
         env={**os.environ, **settings, "PYTHONPATH": paths},
@@ -131,7 +134,40 @@ def test_the_migrations_can_be_printed_instead_of_run(settings: dict[str, str]) 
     assert not Path(settings["APP_DATABASE_URL"].removeprefix("sqlite:///")).exists()
 
 
-def test_each_command_explains_itself(settings: dict[str, str]) -> None:
-    listed = flask(settings, "--help").stdout
-    for name in ("create-admin", "check", "recreate-db", "seed", "db"):
-        assert name in listed
+COMMANDS = [
+    ("create-admin",), ("check",), ("recreate-db",), ("seed",), ("test",),
+    ("db", "init"), ("db", "migrate"), ("db", "upgrade"), ("db", "downgrade"), ("db", "history"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_command_explains_itself(settings: dict[str, str], command: tuple[str, ...]) -> None:
+    done = flask(settings, *command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.split("Options:")[0].split("\n\n", 1)[1].strip()) > 10
+    listed = flask(settings, *command[:-1], "--help").stdout
+    assert f"  {command[-1]} " in listed
+
+
+def test_the_applications_tests_are_run_by_a_command_and_know_nothing_of_its_database(settings: dict[str, str]) -> None:
+    done = flask(settings, "test", "tests/unit/cloudeye/test_config.py", "-q")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed in " in done.stdout
+    failed = flask(settings, "test", "tests/unit/cloudeye/test_config.py", "-q", "-k", "no such test")
+    assert failed.returncode == 5  # pytest's own word for: nothing was run
+
+
+def test_where_there_are_no_tests_it_says_where_there_are(settings: dict[str, str], tmp_path: Path) -> None:
+    """As in a release on a host, which carries src/ alone."""
+    shutil.copytree(Path(SOURCES) / "cloudeye", tmp_path / "src" / "cloudeye")
+    done = flask(settings, "test", sources=str(tmp_path / "src"))
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: the tests and pytest are not installed here; in a checkout run: make test ARGS='unit integration'\n"
+    )
+
+
+def test_progress_is_no_part_of_what_seeding_answers(migrated: dict[str, str]) -> None:
+    done = flask(migrated, "seed", "--sites", "200")
+    assert done.stdout == "demo@example.com was added, with 200 sites\n"
+    assert "adding sites" in done.stderr
