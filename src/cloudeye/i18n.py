@@ -19,12 +19,14 @@ from marshmallow import fields, validate
 
 from cloudeye.models import LANGUAGES, utcnow
 from cloudeye.moments import show_time, zone_of
+from cloudeye.phrases import N_, find_form
 
 __all__ = ["N_", "gettext", "language", "register", "time_zone", "translated"]
 
 ENGLISH, CHINESE = LANGUAGES
 # What browsers call the Chinese of the mainland and of Singapore (RFC 5646); those who ask for Taiwan's or Hong
 # Kong's read other characters, and get English.
+LANGUAGE_COOKIE = "language"  # what was chosen at the foot of a page
 SIMPLIFIED = frozenset({"zh", "zh-cn", "zh-sg", "zh-my"})
 
 LANGUAGE_COOKIE = "language"  # what a stranger chose at the foot of a page
@@ -40,11 +42,6 @@ def register(app: Flask) -> None:
         show_time(utcnow(), name, UTC)
     app.jinja_env.globals.update(language_tag=lambda: language_tag(language()))
     app.jinja_env.filters["moment"] = lambda time: show_time(time, language(), zone_of(time_zone()))
-
-
-def N_(text: str) -> str:
-    """Mark a text for the catalogue; it is translated where it leaves."""
-    return text
 
 
 def language() -> str:
@@ -69,12 +66,23 @@ def translated(said: Any) -> Any:
     A text that is in no catalogue, such as one that was translated already, stays as it is.
     """
     if isinstance(said, str):
-        return gettext(said) if said else said  # the translation of nothing is the catalogue's header
+        return _translate(said) if said else said  # the translation of nothing is the catalogue's header
     if isinstance(said, dict):
         return {name: inner if isinstance(inner, str) else translated(inner) for name, inner in said.items()}
     if isinstance(said, list):
         return [translated(inner) for inner in said]
     return said
+
+
+def _translate(said: str) -> str:
+    found: str = gettext(said)
+    if found == said:
+        form = find_form(said)
+        if form is not None:
+            text, values = form
+            translation: str = gettext(text)
+            found = translation.format(**{name: _translate(value) for name, value in values.items()})
+    return found
 
 
 def _is_page() -> bool:
@@ -194,25 +202,3 @@ for _validator, _messages in {
 }.items():
     for _name, _text in _messages.items():
         setattr(_validator, _name, Form(_text))
-
-RANGES = (
-    N_("Must be greater than or equal to {min}."),
-    N_("Must be less than or equal to {max}."),
-    N_("Must be greater than or equal to {min} and less than or equal to {max}."),
-)
-# Werkzeug's own, which errors.py translates.
-DESCRIPTIONS = (
-    N_("The browser (or proxy) sent a request that this server could not understand."),
-    N_(
-        "The requested URL was not found on the server. If you entered the URL manually please check your spelling"
-        " and try again."
-    ),
-    N_("The method is not allowed for the requested URL."),
-    N_("A request with this method requires a valid <code>Content-Length</code> header."),
-    N_("The data value transmitted exceeds the capacity limit."),
-    N_("The length of the requested URL exceeds the capacity limit for this server. The request cannot be processed."),
-    N_("The server does not support the media type transmitted in the request."),
-    N_("The server could not meet the requirements of the Expect header"),
-    N_("This user has exceeded an allotted request count. Try again later."),
-    N_("One or more header fields exceeds the maximum size."),
-)
