@@ -68,6 +68,10 @@ prove: $(VENV)/.test ## the same with every proof in full
 lint: $(VENV)/.test ## ruff, mypy, ansible-lint, yamllint, shellcheck
 	@$(BIN)/python -m tests.run lint
 
+.PHONY: messages
+messages: $(VENV)/.test ## bring the translations up to date, and name the texts that have none
+	@$(BIN)/python -m tests.messages
+
 ## The environment
 
 $(BIN)/python:

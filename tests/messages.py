@@ -31,11 +31,15 @@ KEYWORDS: dict[str, Any] = {
     "ValidationError": (1,),
     "_later": (1,),
 }
+# Stands in the arguments of one of these functions, but is no text.
+NO_TEXTS = {"CLOUDEYE"}
 
 
 def texts() -> Iterator[tuple[str, int, Any, list[str], str | None]]:
     """Yield each text of the application: file, line, text, comments, context."""
-    yield from extract_from_dir(SOURCE, METHODS, OPTIONS, KEYWORDS)
+    for found in extract_from_dir(SOURCE, METHODS, OPTIONS, KEYWORDS):
+        if found[2] not in NO_TEXTS:
+            yield found
 
 
 def template() -> Catalog:
@@ -62,6 +66,7 @@ def renewed() -> Catalog:
 def as_po(catalog: Catalog) -> bytes:
     """Return the file that people edit."""
     buffer = io.BytesIO()
+    catalog.msgid_bugs_address = catalog.last_translator = catalog.language_team = "cloudeye"
     write_po(buffer, catalog, width=110, sort_output=True, ignore_obsolete=True, include_lineno=False)
     return buffer.getvalue()
 
