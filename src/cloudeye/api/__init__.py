@@ -40,3 +40,4 @@ def register(app: Flask) -> None:
                 "minimum": config.sync.minimum_interval,
                 "maximum": MAXIMUM_INTERVAL,
             }
+    api.write_description()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 
 import flask_smorest
 import marshmallow as ma
-from flask import current_app, g, request
+from flask import Request, Response, current_app, g, request
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 from webargs.flaskparser import FlaskParser
@@ -23,20 +24,28 @@ from cloudeye.config import Config
 from cloudeye.errors import INVALID, ErrorSchema, Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_
+from cloudeye.schemas.common import CURSOR
 from cloudeye.services import accounts
 from cloudeye.tokens import revocation_lifetime
 
 LARGEST_ID = 2**63 - 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-CURSOR = re.compile(r"([0-9]{1,17})\.([1-9][0-9]{0,17})")
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class Parser(FlaskParser):
-    """Arguments that do not fit are answered with 400."""
+    """Arguments that do not fit are answered with 400, and so are those that nobody asked for."""
 
     DEFAULT_VALIDATION_STATUS = 400
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": ma.RAISE}
+
+    def load_json(self, req: Request, schema: ma.Schema) -> Any:
+        """Read the body; what Python will not read is no JSON either: it is nested too deeply, or a number too long."""
+        try:
+            return super().load_json(req, schema)
+        except (RecursionError, ValueError) as error:
+            return self._handle_invalid_json_error(error, req)  # type: ignore[arg-type]
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
@@ -74,6 +83,19 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     """flask-smorest's Api, whose errors are answered by ``cloudeye.errors`` instead."""
 
     ERROR_SCHEMA = ErrorSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None  # every answer is described by its status
+
+    description = ""
+
+    def write_description(self) -> None:
+        """Write the description down once, with everything in it: for each reader anew it would hold up the others."""
+        self.description = json.dumps(self.spec.to_dict())
+
+    def _openapi_json(self) -> Response:
+        """Serve the description (flask-smorest's hook)."""
+        response = Response(self.description, mimetype="application/json")
+        response.add_etag()
+        return response.make_conditional(request)  # type: ignore[return-value]
 
     def _register_error_handlers(self) -> None:
         pass
@@ -169,7 +191,7 @@ def history_of(
     """
     number = time.class_.id
     if cursor is not None:
-        form = CURSOR.fullmatch(cursor)
+        form = re.fullmatch(CURSOR, cursor)
         if form is None:
             raise Problem(400, INVALID, {"cursor": [N_("Not a cursor of this history.")]})
         last = EPOCH + timedelta(microseconds=int(form[1]))

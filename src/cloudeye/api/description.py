@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Any
 
 from apispec import APISpec
 from werkzeug.routing import Map
 
-from cloudeye.idempotency import HEADER
+from cloudeye.idempotency import FORM, HEADER
+from cloudeye.schemas.people import TIME_ZONES
+from cloudeye.tracing import REQUEST_ID
 
+BODY = "application/json"
 VERSIONED = frozenset({"users", "sites"})  # blueprints whose rows carry a version
 CONVERTER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
-ETAG = {"ETag": {"description": "of this representation", "schema": {"type": "string"}}}
+
+
+def _answered(name: str, description: str, *, required: bool = False, **schema: Any) -> dict[str, Any]:
+    return {name: {"description": description, "required": required, "schema": schema or {"type": "string"}}}
+
+
+ETAG = _answered("ETag", "of this representation", required=True, type="string", pattern='^(W/)?"[^"]+"$')
+TRACED = _answered(
+    "X-Request-ID", "under which the log knows this request", type="string", pattern=f"^{REQUEST_ID.pattern}$"
+)
+REPLAYED = _answered("Idempotency-Replayed", "this answer was given before", type="string", enum=["true"])
+RETRY = _answered("Retry-After", "seconds to wait", type="integer", minimum=1)
+HEADERS = {
+    "UNAUTHORIZED": _answered("WWW-Authenticate", "how to log in", required=True, type="string", enum=["Bearer"]),
+    "TOO_MANY_REQUESTS": RETRY,
+    "SERVICE_UNAVAILABLE": RETRY,
+}
 
 
 def complete(spec: APISpec, routes: Map) -> None:
@@ -32,6 +52,16 @@ def complete(spec: APISpec, routes: Map) -> None:
                 _conditions(spec, method, operation)
             if method == "post" and "201" in operation["responses"]:
                 _links(spec, path, operation)
+            if method != "parameters":
+                _anywhere(spec, path, method, operation)
+    for name, response in spec.components.responses.items():
+        response["headers"] = TRACED | HEADERS.get(name, {})
+    spec.components.schemas.pop("PaginationMetadata", None)  # flask-smorest's own, which nothing here uses
+    spec.components.schema("TimeZone", {"type": "string", "enum": sorted(TIME_ZONES)})
+    for schema in spec.components.schemas.values():
+        if "time_zone" in schema.get("properties", {}):
+            zone = {"$ref": "#/components/schemas/TimeZone"}
+            schema["properties"]["time_zone"] = {"anyOf": [zone, {"type": "null"}], "example": "Asia/Shanghai"}
 
 
 def _conditions(spec: APISpec, method: str, operation: dict[str, Any]) -> None:
@@ -40,24 +70,43 @@ def _conditions(spec: APISpec, method: str, operation: dict[str, Any]) -> None:
     versioned = VERSIONED & set(operation.get("tags", ()))
     if method == "get":
         parameters.append(_header("If-None-Match", "a tag that one has: answered with 304 while it still holds"))
-        responses["200"]["headers"] = ETAG
-        responses["304"] = {"description": "Not modified", "headers": ETAG}
+        responses["304"] = {"description": "Not modified", "headers": ETAG | TRACED}
     elif method == "post":
-        parameters.append(_header(HEADER, "the request takes effect once, however often it arrives within 24 hours"))
-        responses["422"] = _error(spec, "UNPROCESSABLE_ENTITY")
-        responses["400"] = _error(spec, "BAD_REQUEST")
+        once = "the request takes effect once, however often it arrives within 24 hours"
+        parameters.append(_header(HEADER, once, pattern=f"^{FORM.pattern}$"))
+        responses["422"] = _error(spec, 422)
+        responses["400"] = _error(spec, 400)
     elif versioned:
         parameters.append(_header("If-Match", "the tag that the change is made to: refused with 412 if it changed"))
-        responses["412"] = _error(spec, "PRECONDITION_FAILED")
-        responses["409"] = _error(spec, "CONFLICT")
+        responses["412"] = _error(spec, 412)
+        responses["409"] = _error(spec, 409)
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"in": "header", "name": name, "description": description, "required": False, "schema": {"type": "string"}}
+def _anywhere(spec: APISpec, path: str, method: str, operation: dict[str, Any]) -> None:
+    """Describe what any operation may answer, and the headers of success."""
+    responses: dict[str, Any] = operation["responses"]
+    responses["500"] = _error(spec, 500)
+    if path.startswith("/api/"):
+        responses["503"] = _error(spec, 503)
+    if "requestBody" in operation:
+        responses["413"] = _error(spec, 413)
+        if method == "patch":
+            name = operation["requestBody"]["content"][BODY]["schema"]["$ref"].rpartition("/")[2]
+            spec.components.schemas[name]["minProperties"] = 1
+    for status, response in responses.items():
+        if status in ("200", "201", "202"):
+            tagged = ETAG if "security" in operation and status != "202" else {}
+            replayed = REPLAYED if "security" in operation and method == "post" else {}
+            response["headers"] = TRACED | tagged | replayed | response.get("headers", {})
 
 
-def _error(spec: APISpec, name: str) -> Any:
-    return spec.components.get_ref("response", name)
+def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    schema = {"type": "string"} | schema
+    return {"in": "header", "name": name, "description": description, "required": False, "schema": schema}
+
+
+def _error(spec: APISpec, status: int) -> Any:
+    return spec.components.get_ref("response", HTTPStatus(status).name)
 
 
 def _links(spec: APISpec, path: str, operation: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import marshmallow as ma
@@ -9,18 +11,31 @@ from marshmallow import fields, validate
 
 from cloudeye.i18n import translated
 
+# One line with something to see in it: no control characters, none that break, hide or turn text around. Written so
+# that it means the same in Python and in the JSON Schema of the description (ECMA 262).
+_HIDDEN = r"\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+LINE = rf"^[^{_HIDDEN}]*[^{_HIDDEN}\s][^{_HIDDEN}]*$"
+CURSOR = r"^([0-9]{1,17})\.([1-9][0-9]{0,17})$"
+COUNT = re.compile(r"[0-9]{1,18}")
 MINIMUM_PASSWORD, MAXIMUM_PASSWORD = 8, 256
 MAXIMUM_PAGE = 1_000_000
 
 
 class Line(fields.String):
-    """One line of text: printable, without blanks around it."""
+    """One line of text; blanks around it count for its length and are then taken off."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        # A pattern of the field's own takes its place in the description.
+        own = isinstance(kwargs.get("validate"), validate.Regexp)
+        metadata = ({} if own else {"pattern": LINE}) | kwargs.pop("metadata", {})
+        super().__init__(metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text: str = super()._deserialize(value, attr, data, **kwargs).strip()
-        if not text.isprintable():
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if not re.fullmatch(LINE, text) or not _is_unicode(text):
             raise ma.ValidationError("Must be one line of printable text.")
-        return text
+        self._validate(text)
+        return text.strip()
 
 
 class Password(fields.String):
@@ -28,9 +43,38 @@ class Password(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if not _is_unicode(text):
             raise ma.ValidationError("Not a valid string.")
         return text
+
+
+class Count(fields.Integer):
+    """A number in a query: digits and nothing else."""
+
+    def _validated(self, value: Any) -> int:
+        if not COUNT.fullmatch(str(value)):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Choice(fields.Boolean):
+    """True or false in a query."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(truthy={"true"}, falsy={"false"}, **kwargs)
+
+
+class Future(fields.AwareDateTime):
+    """A moment to come, kept in UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        try:
+            moment = super()._deserialize(value, attr, data, **kwargs).astimezone(UTC)
+        except OverflowError:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
+        if moment <= datetime.now(UTC):
+            raise ma.ValidationError("Must lie in the future.")
+        return moment
 
 
 class Email(Line):
@@ -41,6 +85,7 @@ class Email(Line):
     def __init__(self, **kwargs: Any) -> None:
         metadata = {"format": "email"} | kwargs.pop("metadata", {})
         super().__init__(metadata=metadata, **kwargs)
+        self.metadata = metadata  # the form says enough; no pattern
         self.validators = [validate.Length(max=254), self.default_validator]
 
 
@@ -59,8 +104,8 @@ class ChangeSchema(ma.Schema):
 class PageQuerySchema(ma.Schema):
     """Which part of a list."""
 
-    page = fields.Integer(load_default=1, validate=validate.Range(1, MAXIMUM_PAGE))
-    per_page = fields.Integer(load_default=50, validate=validate.Range(1, 100))
+    page = Count(load_default=1, validate=validate.Range(1, MAXIMUM_PAGE))
+    per_page = Count(load_default=50, validate=validate.Range(1, 100))
 
 
 class PagingSchema(ma.Schema):
@@ -76,8 +121,8 @@ class PagingSchema(ma.Schema):
 class CursorQuerySchema(ma.Schema):
     """Which part of a history."""
 
-    cursor = fields.String(validate=validate.Length(1, 200), metadata={"description": "from a paging block's next"})
-    limit = fields.Integer(load_default=100, validate=validate.Range(1, 1000))
+    cursor = fields.String(validate=validate.Regexp(CURSOR), metadata={"description": "from a paging block's next"})
+    limit = Count(load_default=100, validate=validate.Range(1, 1000))
 
 
 class CursorPagingSchema(ma.Schema):
@@ -85,6 +130,11 @@ class CursorPagingSchema(ma.Schema):
 
     limit = fields.Integer(required=True)
     next = fields.String(required=True, allow_none=True)
+
+
+def _is_unicode(text: str) -> bool:
+    """Can this be written as UTF-8: JSON lets through halves of surrogate pairs."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def envelope(name: str, inner: type[ma.Schema] | None = None, **data: fields.Field[Any]) -> type[ma.Schema]:
