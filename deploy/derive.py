@@ -39,6 +39,7 @@ def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str
         "pidfile": f"{paths['run']}/supervisord.pid",
     }
     stack["log"]["rotated_by"] = _rotated_by(values["log"]["rotate"], profile)
+    stack["secrets"] = given_secrets(values)
     edge = bool(values["nginx"]["certificate"]) and not values["nginx"]["trusted_proxies"]
     stack["nginx"]["tls"] = edge
     scheme, port = ("https", values["nginx"]["https_port"]) if edge else ("http", values["nginx"]["http_port"])
@@ -56,6 +57,19 @@ def _rotated_by(rotate: str, profile: str) -> str:
         return "journal"
     # In a checkout nothing calls logrotate. supervisord alone writes its processes' logs there, so it may rotate them.
     return "supervisor" if rotate == "size" and profile != "host" else "logrotate"
+
+
+def given_secrets(values: Mapping[str, Any]) -> dict[str, str]:
+    """The secrets that only people can give, each a file of that name in paths.secrets, with the key that asks for it.
+
+    Those that the bundle makes up itself (secret_key, database_password, admin_password) are not among them.
+    """
+    asked = (
+        ("mail_password", "mail.user", values["mail"]["user"]),
+        ("oidc_client_secret", "oidc.introspect", values["oidc"]["introspect"]),
+        *((name, "app.secrets", True) for name in values["app"]["secrets"]),
+    )
+    return {name: key for name, key, needed in asked if needed}
 
 
 def _processes(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -144,8 +158,8 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "GUNICORN_RELOAD": api["reload"],
         "GUNICORN_RUN_DIR": paths["run"],
     }
-    values["APP_MAIL_PASSWORD_FILE"] = f"{secrets}/mail_password" if stack["mail"]["user"] else ""
-    values["APP_OIDC_CLIENT_SECRET_FILE"] = f"{secrets}/oidc_client_secret" if stack["oidc"]["introspect"] else ""
+    for name in ("mail_password", "oidc_client_secret", *stack["secrets"]):
+        values[f"APP_{name.upper()}_FILE"] = f"{secrets}/{name}" if name in stack["secrets"] else ""
     # For the application alone: each key of these sections as it is.
     for section in ("sync", "attempts", "mail", "oidc"):
         for key, value in stack[section].items():

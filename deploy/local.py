@@ -45,6 +45,7 @@ def up(stack: Mapping[str, Any], say: Say) -> bool:
     Raises:
         LocalError: when it cannot be, with the remedy.
     """
+    need_secrets(stack)
     need_nginx(stack, say)
     running = is_running(stack)
     if not running:
@@ -102,6 +103,24 @@ def need_nginx(stack: Mapping[str, Any], say: Say) -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode or not os.access(stack["nginx"]["binary"], os.X_OK):
         raise LocalError(f"{' '.join(command)} failed:\n{(result.stderr or result.stdout)[-2000:]}")
+
+
+def need_secrets(stack: Mapping[str, Any]) -> None:
+    """Make sure that the secrets which only people can give are there.
+
+    Raises:
+        LocalError: naming each that is not, with the file that it belongs into.
+    """
+    missing = []
+    for name, key in stack["secrets"].items():
+        path = Path(stack["paths"]["secrets"], name)
+        if not path.is_file() or not path.read_text("utf-8").strip():
+            missing.append(
+                f"{key} asks for the secret {name}: write it into {path}, closed to others "
+                f"(install -D -m 600 /dev/stdin {path})"
+            )
+    if missing:
+        raise LocalError("\n".join(missing))
 
 
 def prepare(stack: Mapping[str, Any]) -> list[Path]:

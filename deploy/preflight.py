@@ -50,7 +50,9 @@ def _folders(stack: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _secrets(host: Host, stack: Mapping[str, Any]) -> Iterator[str]:
-    names = ["secret_key", *(["database_password"] if stack["database"]["engine"] == "mysql" else [])]
+    names = ["secret_key", *stack["secrets"]]
+    if stack["database"]["engine"] == "mysql":
+        names.append("database_password")
     owner = pwd.getpwnam(host.account).pw_uid if host.account and not list(_account(host)) else os.geteuid()
     for path in (Path(stack["paths"]["secrets"], name) for name in names):
         try:

@@ -43,6 +43,9 @@ INEQUALITIES = (
     ("sync.connect_timeout", "sync.total_timeout", "a probe's parts end before the whole"),
 )
 
+# Names of secrets that are spoken for.
+OWN_SECRETS = {"secret_key", "database_password", "admin_password", "mail_password", "oidc_client_secret"}
+
 ALIAS = re.compile(r"(/[\w.-]+)+=(/[\w.-]+)+")
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 ATTEMPTS = re.compile(r"[1-9][0-9]* per ([1-9][0-9]* )?(second|minute|hour|day)s?")
@@ -59,6 +62,7 @@ def broken_rules(stack: Mapping[str, Any]) -> list[str]:
             _names,
             _smoke,
             _application,
+            _secrets,
             _strings,
             _numbers,
             _choices,
@@ -123,6 +127,17 @@ def _application(stack: Mapping[str, Any]) -> Iterator[str]:
             yield f"attempts.{key} is {attempts!r}: it must read like 10 per minute, or 10 per 15 minutes"
     if stack["oidc"]["issuer"] and not stack["oidc"]["client_id"]:
         yield "oidc.client_id is empty: the issuer's tokens name it as their audience"
+
+
+def _secrets(stack: Mapping[str, Any]) -> Iterator[str]:
+    names = stack["app"]["secrets"]
+    for name in dict.fromkeys(names):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            yield f"app.secrets holds {name!r}: a secret's name is made of a-z, 0-9 and _"
+        elif name in OWN_SECRETS:
+            yield f"app.secrets holds {name!r}: that one is the bundle's own; take another"
+        elif names.count(name) > 1:
+            yield f"app.secrets holds {name!r} more than once"
 
 
 def _strings(stack: Mapping[str, Any]) -> Iterator[str]:

@@ -93,10 +93,23 @@ def fleet_problems(groups: Mapping[str, list[str]], hostvars: Inventory) -> list
         problems += _address_problems(host, hostvars, alone=len(hosts) == 1)
     for host in hosts:
         try:
-            load("host", layers=[Layer("the inventory", fleet_overrides(host, groups, hostvars))])
+            stack = load("host", layers=[Layer("the inventory", fleet_overrides(host, groups, hostvars))])
         except StackError as error:
             problems += error.problems
+            continue
+        if host in members(groups, "app"):
+            problems += _secret_problems(hostvars[host], stack)
     return list(dict.fromkeys(problems))
+
+
+def _secret_problems(variables: Mapping[str, Any], stack: Mapping[str, Any]) -> list[str]:
+    """The secrets that nobody can make up must be in the vault."""
+    return [
+        f"{key} asks for the secret {name}: put it into vault_{name} in group_vars/all/vault.yml of the inventory "
+        f"(ansible-vault); on the app hosts it becomes {stack['paths']['secrets']}/{name}"
+        for name, key in stack["secrets"].items()
+        if not variables.get(f"vault_{name}")
+    ]
 
 
 def _group_problems(groups: Mapping[str, list[str]]) -> list[str]:

@@ -92,11 +92,33 @@ def stack_secret_values(
     return values
 
 
-def stack_secret_files(values: Mapping[str, str], folder: str, owner: str) -> list[dict[str, str]]:
-    """The secret files as stack_files takes them: read by their owner and nobody else."""
+def stack_given_secrets(names: list[str], variables: Mapping[str, Any]) -> dict[str, str]:
+    """The secrets that only a vault can give; `variables` are those of stack_secret_values.
+
+    Raises:
+        AnsibleFilterError: naming the variables that are missing.
+    """
+    missing = [f"vault_{name}" for name in names if not variables.get(name)]
+    if missing:
+        raise AnsibleFilterError(f"{', '.join(missing)}: put the value into the inventory's vault.yml (ansible-vault)")
+    return {name: str(variables[name]).strip() for name in names}
+
+
+def stack_secret_files(
+    values: Mapping[str, str], folder: str, owner: str, names: list[str] | None = None
+) -> list[dict[str, str]]:
+    """The secret files as stack_files takes them: read by their owner and nobody else.
+
+    Args:
+        values: by the secret's name.
+        folder: where the files lie.
+        owner: who reads them.
+        names: the secrets that this host has; None is all of them.
+    """
     return [
         {"path": f"{folder}/{name}", "content": f"{value}\n", "owner": owner, "mode": "0600"}
         for name, value in plain(values).items()
+        if names is None or name in names
     ]
 
 
@@ -140,6 +162,7 @@ class FilterModule:
                 stack_yaml,
                 stack_source,
                 stack_secret_values,
+                stack_given_secrets,
                 stack_secret_files,
                 command_files,
                 command_links,

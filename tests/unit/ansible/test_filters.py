@@ -95,6 +95,21 @@ def test_a_secret_file_is_closed_to_everyone_but_its_owner() -> None:
     ]
 
 
+def test_a_secret_file_lies_only_where_it_is_used() -> None:
+    values = {"secret_key": "x", "mail_password": "y"}
+    files = stack.stack_secret_files(values, "/s", "cloudeye", ["secret_key", "somebody_else_s"])
+    assert [file["path"] for file in files] == ["/s/secret_key"]
+
+
+def test_a_secret_that_nobody_can_make_up_comes_from_the_vault_or_not_at_all() -> None:
+    vault = {"mail_password": "hunter two\n", "oidc_client_secret": "", "shop_key": "z"}
+    assert stack.stack_given_secrets(["mail_password"], vault) == {"mail_password": "hunter two"}
+    assert stack.stack_given_secrets([], vault) == {}
+    with pytest.raises(AnsibleFilterError, match=r"vault_oidc_client_secret, vault_other: .*vault\.yml") as refusal:
+        stack.stack_given_secrets(["mail_password", "oidc_client_secret", "other"], vault)
+    assert "hunter" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("tag", "pattern"),
     [("cp312", "mysqlclient-2.3.1-cp312-*.whl"), ("", "mysqlclient-2.3.1-*.whl")],

@@ -120,3 +120,26 @@ def test_a_sound_inventory_has_no_problem(groups: dict[str, list[str]]) -> None:
 def test_a_problem_of_the_inventory_is_said(groups: dict[str, list[str]], more: dict[str, Any], word: str) -> None:
     problems = fleet.fleet_problems(groups, hostvars(**more))
     assert any(word in problem for problem in problems), problems
+
+
+ASKING = {
+    "mail": {"user": "watch@example.com"},
+    "oidc": {"issuer": "https://accounts.example.com", "client_id": "us", "introspect": True},
+    "app": {"secrets": ["shop_key"]},
+}
+
+
+def test_a_secret_that_nobody_can_make_up_is_asked_for_by_variable_and_file() -> None:
+    problems = fleet.fleet_problems(FOUR, hostvars(stack_overrides=ASKING, vault_mail_password="given"))
+    assert [problem.split(":")[0] for problem in problems] == [
+        "oidc.introspect asks for the secret oidc_client_secret",
+        "app.secrets asks for the secret shop_key",
+    ]
+    assert "vault_oidc_client_secret" in problems[0]
+    assert "/etc/cloudeye/secrets/oidc_client_secret" in problems[0]
+    given = {f"vault_{name}": "given" for name in ("mail_password", "oidc_client_secret", "shop_key")}
+    assert fleet.fleet_problems(FOUR, hostvars(stack_overrides=ASKING, **given)) == []
+
+
+def test_a_fleet_that_asks_for_no_secret_needs_no_vault() -> None:
+    assert fleet.fleet_problems(FOUR, hostvars()) == []

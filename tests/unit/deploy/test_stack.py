@@ -57,6 +57,10 @@ def test_every_profile_loads(profile: str) -> None:
         ("paths.data=/a b", "paths.data is '/a b': supervisor and nginx take no blanks"),
         ("app.settings.release=x", "app.settings.release: APP_RELEASE is the bundle's own"),
         ("releases.smoke=[ping]", "releases.smoke is ['ping']"),
+        ("app.secrets=[Key]", "app.secrets holds 'Key': a secret's name is made of"),
+        ("app.secrets=[secret_key]", "app.secrets holds 'secret_key': that one is the bundle's own"),
+        ("app.secrets=[mail_password]", "app.secrets holds 'mail_password': that one is the bundle's own"),
+        ("app.secrets=[a, b, a]", "app.secrets holds 'a' more than once"),
         (f"paths.run=/{'x' * 100}", "too deep for a unix socket"),
         ("database.pool_size=100", "database.max_connections (200) is less than the 525 connections"),
     ],
@@ -101,6 +105,31 @@ def test_an_app_of_ones_own_gets_its_settings() -> None:
 
     stack = load("host", layers=[set_layer(["app.settings.mail_from=a@b.example"])])
     assert settings(stack)["APP_MAIL_FROM"] == "a@b.example"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "asked"),
+    [
+        ([], {}),
+        (["mail.user=watch@example.com"], {"mail_password": "mail.user"}),
+        (["oidc.introspect=true"], {"oidc_client_secret": "oidc.introspect"}),
+        (["app.secrets=[shop_key]"], {"shop_key": "app.secrets"}),
+    ],
+)
+def test_a_secret_is_asked_for_by_what_needs_it(assignments: list[str], asked: dict[str, str]) -> None:
+    from deploy.derive import settings
+
+    stack = load("host", layers=[set_layer(assignments)])
+    assert stack["secrets"] == asked
+    given = settings(stack)
+    for name in ("mail_password", "oidc_client_secret", "shop_key"):
+        path = f"/etc/cloudeye/secrets/{name}" if name in asked else ""
+        assert given.get(f"APP_{name.upper()}_FILE", "") == path
+
+
+def test_a_setting_does_not_take_the_place_of_a_secret() -> None:
+    problems = problems_of("app.secrets=[shop_key]", "app.settings.shop_key_file=/elsewhere")
+    assert problems == ["app.settings.shop_key_file: APP_SHOP_KEY_FILE is the bundle's own; take another"]
 
 
 def test_pools_are_counted_over_the_whole_fleet() -> None:
