@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Flask
 
 from cloudeye.config import Config
-from cloudeye.pages import visitors
-from cloudeye.pages.views import blueprint
+from cloudeye.i18n import language_tag
+from cloudeye.pages import account, entrance, languages, people, sites, visitors
+from cloudeye.pages.base import blueprint
+
+__all__ = ["account", "entrance", "languages", "people", "register", "sites"]  # their views are on the blueprint
 
 
 def register(app: Flask) -> None:
     """Add the pages to the application."""
     config: Config = app.config["CLOUDEYE"]
+    app.config.update(
+        # The cookie lasts as long as the session that it names; it is sent anew when that is carried on.
+        PERMANENT_SESSION_LIFETIME=timedelta(days=config.refresh_token_days),
+        SESSION_REFRESH_EACH_REQUEST=False,
+        WTF_CSRF_TIME_LIMIT=None,  # a form is good for as long as the cookie; an hour is short for a lunch
+        WTF_CSRF_SSL_STRICT=False,  # pages/base.py asks the browser where a form came from, without a Referer
+    )
     visitors.register(app)
     app.register_blueprint(blueprint)
-    app.jinja_env.globals.update(app_name=config.name, environment=config.environment)
+    app.jinja_env.globals.update(
+        app_name=config.name,
+        environment=config.environment,
+        open_registration=config.open_registration,
+        here=languages.here,
+        language_names={name: (language_tag(name), said) for name, said in languages.NAMES.items()},
+    )

@@ -69,7 +69,7 @@ def test_a_refused_login_says_so_and_keeps_the_address(browser: Browser, name: s
     page = browser.logs_in(name, password=password)
     assert page.status_code == 401
     assert text_of(page, "//*[@role='alert']") == ["E-mail or password is wrong."]
-    assert html.fromstring(page.text).xpath("//input[@id='email']/@value") == [f"{name}@example.com"]
+    assert html.fromstring(page.text).xpath("//input[@id='login-email']/@value") == [f"{name}@example.com"]
     assert browser.opens("/").status_code == 302
 
 
@@ -127,14 +127,14 @@ def test_a_form_with_a_mistake_comes_back_with_what_was_typed(browser: Browser, 
     fields: dict[str, Any] = {"name": "New", "url": "https://example.com/", "interval": "30", field: value}
     page = browser.sends(browser.opens("/"), "/sites", **fields)
     assert page.status_code == 400
-    assert text_of(page, f"//*[@id='{field}-error']") != []
+    assert text_of(page, f"//*[@id='site-{field}-error']") != []
     for name, typed in fields.items():
-        (shown,) = html.fromstring(page.text).xpath(f"//input[@id='{name}']/@value")
+        (shown,) = html.fromstring(page.text).xpath(f"//input[@id='site-{name}']/@value")
         assert shown == typed or (name == "interval" and not typed)
 
 
 def test_many_sites_come_in_pages(world: World, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloudeye.pages.views.PER_PAGE", 2)
+    monkeypatch.setattr("cloudeye.pages.sites.PER_PAGE", 2)
     owner = world.log_in("owner")
     for number in range(5):
         owner.has_site(name=f"Site {number}")
@@ -189,12 +189,12 @@ def test_the_api_is_described(world: World) -> None:
     served = {
         re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for rule in world.app.url_map.iter_rules()
-        if rule.endpoint.split(".")[0] in ("health", "auth", "users", "sites")
+        if rule.endpoint.split(".")[0] in ("health", "auth", "oidc", "account", "keys", "users", "sites")
     }
     assert set(described["paths"]) == served
     sites = described["paths"]["/api/v1/sites"]
-    assert sites["get"]["security"] == sites["post"]["security"] == [{"bearer": []}]
-    assert {"201", "400", "401", "default"} <= set(sites["post"]["responses"])
+    assert sites["get"]["security"] == sites["post"]["security"] == [{"bearer": []}, {"key": []}]
+    assert {"201", "400", "401"} <= set(sites["post"]["responses"])
     assert described["components"]["schemas"]["NewSite"]["properties"]["interval"]["minimum"] == 20
     (parameter,) = described["paths"]["/api/v1/sites/{site_id}"]["parameters"]
     assert parameter["schema"]["type"] == "integer"
