@@ -38,20 +38,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloudeye.attempts_storage import (
     EXTENSION,
     CacheCounters,
+    Counted,
     Places,
     TableCounters,
-    give_back_what_was_counted,
+    give_back,
 )
 from cloudeye.config import AttemptsConfig, Config, ConfigurationError
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_
-from cloudeye.models import email_key
+from cloudeye.models import User, email_key
 
 log = logging.getLogger(__name__)
 
 MESSAGE = N_("Too many attempts. Please try again later.")
-WRONG_PASSWORD, WRONG_TOKEN = 401, 400  # the answers that count as failures
+WRONG_PASSWORD, WRONG_ENTRY = 401, 400  # the answers that count as failures
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -97,34 +98,40 @@ def register(app: Flask) -> None:
 
 def limit_login(view: _View) -> _View:
     """Count failed logins per address and per account; the account is ``email`` in the view's first argument."""
-    limited = _limit(view, "login", "login_address", "login_account")
-    return _of_failures(WRONG_PASSWORD, _with_account(_from_argument, limited))
+    return _limit(view, "login", "login_address", "login_account", _of_argument, WRONG_PASSWORD)
 
 
 def limit_login_form(view: _View) -> _View:
     """Count failed logins as ``limit_login`` does; the account is the form's field ``email``."""
-    limited = _limit(view, "login", "login_address", "login_account")
-    return _of_failures(WRONG_PASSWORD, _with_account(_from_form, limited))
+    return _limit(view, "login", "login_address", "login_account", _of_form, WRONG_PASSWORD)
+
+
+def limit_own_password(view: _View) -> _View:
+    """Count wrong passwords of whoever is logged in already as failed logins: a stolen token is no way around those.
+
+    For the API's views behind ``account_only``, which answer 400 to a wrong password.
+    """
+    return _limit(view, "login", "login_address", "login_account", _of_caller, WRONG_ENTRY)
 
 
 def limit_login_by_token(view: _View) -> _View:
     """Count failed logins per address, where no account is known before the login succeeds."""
-    return _of_failures(WRONG_PASSWORD, _limit(view, "login", "login_address", None))
+    return _limit(view, "login", "login_address", None, None, WRONG_PASSWORD)
 
 
 def limit_confirmation(view: _View) -> _View:
     """Count wrong tokens of mails per address, as many as failed logins; the view answers 400 to one."""
-    return _of_failures(WRONG_TOKEN, _limit(view, "confirm", "login_address", None))
+    return _limit(view, "confirm", "login_address", None, None, WRONG_ENTRY)
 
 
 def limit_registration(view: _View) -> _View:
     """Count registrations per address, and per account as often as a reset: either sends a mail to somebody."""
-    return _with_account(_from_argument, _limit(view, "register", "register_address", "reset_account"))
+    return _limit(view, "register", "register_address", "reset_account", _of_argument, None)
 
 
 def limit_reset(view: _View) -> _View:
     """Count resets per address and per account; the account is ``email`` in the view's first argument."""
-    return _with_account(_from_argument, _limit(view, "reset", "reset_address", "reset_account"))
+    return _limit(view, "reset", "reset_address", "reset_account", _of_argument, None)
 
 
 def forgive(email: str) -> None:
@@ -142,49 +149,69 @@ def forgive(email: str) -> None:
             log.warning("failed logins that were to be forgotten stay counted: %s", error)
 
 
-def _limit(view: _View, what: str, by_address: str, by_account: str | None) -> _View:
-    """Wrap a view in Flask-Limiter's decorators; equal ``what`` share their counts, whichever the view."""
+def _limit(
+    view: _View,
+    what: str,
+    by_address: str,
+    by_account: str | None,
+    find_account: Callable[..., str] | None,
+    failure: int | None,
+) -> _View:
+    """Wrap a view in Flask-Limiter's decorators.
+
+    Args:
+        view: answers the request.
+        what: is counted; equal ones share their counts, whichever the view.
+        by_address: the setting that limits an address.
+        by_account: the setting that limits an account, None where there is none.
+        find_account: returns the account's e-mail, given the view's arguments.
+        failure: the status of the only answer that counts; None: every attempt does.
+    """
 
     def count(inner: Any, whose: str, setting: str, key: Callable[[], str]) -> Any:
         return limiter.shared_limit(
             lambda: getattr(_settings(), setting), f"{what} {whose}", key_func=key, on_breach=_refuse
         )(inner)
 
-    limited = count(view, "address", by_address, address_key)
+    @wraps(view)
+    def attempt(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, **kwargs)
+
+    # Flask-Limiter knows functions by their names; so one view may have several of our decorators.
+    attempt.__qualname__ = f"{view.__qualname__}.{what}"
+    limited = count(attempt, "address", by_address, address_key)
     if by_account is not None:
         limited = count(limited, "account", by_account, account_key)
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        g.attempts_email = find_account(*args) if find_account is not None else ""
+        g.attempts_failure = failure
+        # Counting takes a connection of its own. One that waits for it while it holds the first, or on SQLite the lock,
+        # would wait for itself; what came before the view, such as looking up who asks, is over.
+        if db.session().in_transaction():
+            db.session.commit()
+        return limited(*args, **kwargs)
+
     # flask-smorest keeps a view's description here.
     apidoc = deepcopy(getattr(view, "_apidoc", {}))
     apidoc.setdefault("manual_doc", {}).setdefault("responses", {})["429"] = "TOO_MANY_REQUESTS"
-    limited._apidoc = apidoc
-    return limited  # type: ignore[no-any-return]
-
-
-def _with_account(find: Callable[..., str], view: _View) -> _View:
-    @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        g.attempts_email = find(*args)
-        return view(*args, **kwargs)
-
+    wrapper._apidoc = apidoc  # type: ignore[attr-defined]
     return wrapper  # type: ignore[return-value]
 
 
-def _of_failures(status: int, view: _View) -> _View:
-    @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        g.attempts_that_count = status
-        return view(*args, **kwargs)
-
-    return wrapper  # type: ignore[return-value]
-
-
-def _from_argument(given: Any, *_: Any) -> str:
+def _of_argument(given: Any, *_: Any) -> str:
     email: str = given["email"]
     return email
 
 
-def _from_form(*_: Any) -> str:
+def _of_form(*_: Any) -> str:
     return request.form.get("email", "")
+
+
+def _of_caller(*_: Any) -> str:
+    user = db.session.get(User, g.caller.id)
+    return user.email if user is not None else ""
 
 
 def _refuse(limit: RequestLimit) -> Response | None:
@@ -193,13 +220,13 @@ def _refuse(limit: RequestLimit) -> Response | None:
 
 
 def _give_back(response: Response) -> Response:
-    failure = g.pop("attempts_that_count", response.status_code)
-    if response.status_code == failure:
-        g.pop("attempts_counted", None)
-    elif "attempts_counted" in g:
+    """Undo what counts only with another answer than this."""
+    counted: list[Counted] = g.pop("attempts_counted", [])
+    undo = [one for one in counted if one.failure is not None and one.failure != response.status_code]
+    if undo:
         # The answer stands; a connection that the request still holds is not to wait for a second one.
         db.session.rollback()
-        give_back_what_was_counted()
+        give_back(undo)
     return response
 
 

@@ -16,6 +16,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -238,6 +239,15 @@ class Places:
         return [place for place in (self.cache, self.table) if place is not None]
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What a request has counted, and the status of the only answer with which it counts (None: with any)."""
+
+    place: Counters
+    key: str
+    failure: int | None
+
+
 class AttemptStorage(Storage):
     """The storage that Flask-Limiter is given: it counts where the application at hand counts.
 
@@ -256,7 +266,7 @@ class AttemptStorage(Storage):
         key = short(key)
         place, count = places().ask(lambda counters: counters.incr(key, expiry, amount))
         if has_request_context():
-            g.setdefault("attempts_counted", []).append((place, key))
+            g.setdefault("attempts_counted", []).append(Counted(place, key, g.get("attempts_failure")))
         return count
 
     def get(self, key: str) -> int:
@@ -294,11 +304,11 @@ def short(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def give_back_what_was_counted() -> None:
-    """Undo what the request at hand has counted; when that fails it stays counted, and the log says so."""
+def give_back(counted: Iterable[Counted]) -> None:
+    """Undo what was counted, where it was; when that fails it stays counted, and the log says so."""
     by_place: dict[int, tuple[Counters, list[str]]] = {}
-    for place, key in g.pop("attempts_counted", []):
-        by_place.setdefault(id(place), (place, []))[1].append(key)
+    for one in counted:
+        by_place.setdefault(id(one.place), (one.place, []))[1].append(one.key)
     for place, keys in by_place.values():
         try:
             place.give_back(keys)

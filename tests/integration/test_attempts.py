@@ -19,9 +19,18 @@ from werkzeug.test import TestResponse
 
 from cloudeye import attempts_storage
 from cloudeye.app import create_app
-from cloudeye.attempts import MESSAGE, forgive, limit_confirmation, limit_registration, limit_reset, limiter
+from cloudeye.attempts import (
+    MESSAGE,
+    forgive,
+    limit_confirmation,
+    limit_login,
+    limit_registration,
+    limit_reset,
+    limiter,
+)
 from cloudeye.attempts_storage import places
 from cloudeye.config import Config
+from cloudeye.errors import Problem
 from cloudeye.extensions import db
 from cloudeye.models import AttemptCounter, User
 from cloudeye.models.base import utcnow
@@ -64,6 +73,15 @@ def confirm(given: dict[str, str]) -> Any:
     return jsonify(), 200 if right else 400
 
 
+@limit_reset
+@limit_login
+def do_both(given: dict[str, str]) -> Any:
+    """Stands for a view that sends a mail and asks for a password."""
+    if given["password"] != PASSWORD:
+        raise Problem(401, "wrong")
+    return jsonify(), 202
+
+
 class Instance:
     """One instance of a stack, asked from any address."""
 
@@ -73,6 +91,7 @@ class Instance:
             "/try/register", "register", lambda: register_somebody(request.get_json()), methods=["POST"]
         )
         self.app.add_url_rule("/try/confirm", "confirm", lambda: confirm(request.get_json()), methods=["POST"])
+        self.app.add_url_rule("/try/both", "both", lambda: do_both(request.get_json()), methods=["POST"])
         self.app.add_url_rule("/try/reset", "reset", lambda: ask_for_reset(request.get_json()), methods=["POST"])
 
     def posts(self, path: str, body: dict[str, str], address: str = "192.0.2.1") -> TestResponse:
@@ -330,6 +349,43 @@ def test_of_the_tokens_of_mails_only_wrong_ones_are_counted(instance_of: MakeIns
     assert [place.posts("/try/confirm", {"token": token}).status_code for token in tokens] == [200] * 3 + [400] * 2
     assert is_refused(place.posts("/try/confirm", {"token": "right"}), 60)
     assert place.logs_in("owner@example.com").status_code == 200, "counted apart from logins"
+
+
+def test_a_view_may_count_two_things_each_by_its_own_rule(pair: tuple[Instance, Instance]) -> None:
+    right = {"email": "both@example.com", "password": PASSWORD}
+    assert [pair[0].posts("/try/both", right).status_code for _ in range(2)] == [202, 202]
+    assert is_refused(pair[1].posts("/try/both", right), 3600), "mails count, whatever comes of them"
+    for number in range(2):
+        wrong = {"email": f"both-{number}@example.com", "password": WRONG}
+        answer = pair[0].posts("/try/both", wrong, "192.0.2.9")
+        assert answer.status_code == 401
+    assert [pair[1].logs_in("both-0@example.com", WRONG).status_code for _ in range(3)] == [401, 401, 429]
+    assert [pair[1].logs_in("both@example.com", WRONG).status_code for _ in range(4)] == [401, 401, 401, 429]
+
+
+def test_a_wrong_password_of_somebody_logged_in_counts_as_a_failed_login(pair: tuple[Instance, Instance]) -> None:
+    token = pair[0].logs_in("owner@example.com").json["data"]["access_token"]
+    client = pair[0].app.test_client()
+
+    def change(old: str, key: str) -> int:
+        body = {"old_password": old, "new_password": "another password"}
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+        return client.post("/api/v1/auth/password", json=body, headers=headers).status_code
+
+    assert [change(WRONG, f"guess-{number}") for number in range(4)] == [400, 400, 400, 429]
+    assert is_refused(pair[1].logs_in("owner@example.com"))
+
+
+def test_what_the_request_holds_before_it_is_counted_does_not_hold_up_the_count(world: World) -> None:
+    place = Instance({**world.settings, **LIMITS, "APP_DATABASE_POOL_SIZE": "1", "APP_DATABASE_POOL_OVERFLOW": "0"})
+
+    def reset_after_a_write() -> Any:
+        db.session.execute(update(User).values(time_zone="UTC"))
+        return ask_for_reset({"email": "owner@example.com"})
+
+    place.app.add_url_rule("/try/held", "held", reset_after_a_write, methods=["POST"])
+    assert place.posts("/try/held", {}).status_code == 202
+    end(place.app)
 
 
 def test_a_request_whose_transaction_is_rolled_back_still_counts(pair: tuple[Instance, Instance]) -> None:

@@ -11,7 +11,7 @@ from cloudeye.access import account_only, caller
 from cloudeye.api.auth import EXPIRED_LINK, SENT, DoneAnswer
 from cloudeye.api.base import Blueprint, desk
 from cloudeye.api.users import UserAnswer, refusing_taken
-from cloudeye.attempts import limit_confirmation, limit_reset
+from cloudeye.attempts import limit_confirmation, limit_own_password, limit_reset
 from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_, gettext
@@ -58,7 +58,7 @@ def log_out() -> dict[str, Any]:
 @account_only
 @blueprint.arguments(PasswordChangeSchema)
 @blueprint.response(200, DoneAnswer)
-@limit_confirmation
+@limit_own_password
 def change_password(given: dict[str, str]) -> dict[str, Any]:
     """Choose another password; this ends the other sessions."""
     user = db.session.get_one(User, caller().id)
@@ -72,6 +72,7 @@ def change_password(given: dict[str, str]) -> dict[str, Any]:
 @blueprint.arguments(EmailChangeSchema)
 @blueprint.response(202, DoneAnswer)
 @limit_reset
+@limit_own_password
 def request_email_change(given: dict[str, str]) -> dict[str, Any]:
     """Ask for another address; it is changed when its mail's link is followed."""
     user = db.session.get_one(User, caller().id)
