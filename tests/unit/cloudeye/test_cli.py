@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from flask_migrate.cli import db as migrations
 from sqlalchemy import select
 
 import cloudeye
@@ -134,26 +136,25 @@ def test_the_migrations_can_be_printed_instead_of_run(settings: dict[str, str]) 
     assert not Path(settings["APP_DATABASE_URL"].removeprefix("sqlite:///")).exists()
 
 
-COMMANDS = [
-    ("create-admin",), ("check",), ("recreate-db",), ("seed",), ("test",),
-    ("db", "init"), ("db", "migrate"), ("db", "upgrade"), ("db", "downgrade"), ("db", "history"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_each_command_explains_itself(settings: dict[str, str], command: tuple[str, ...]) -> None:
-    done = flask(settings, *command, "--help")
-    assert done.returncode == 0
-    assert len(done.stdout.split("Options:")[0].split("\n\n", 1)[1].strip()) > 10
-    listed = flask(settings, *command[:-1], "--help").stdout
-    assert f"  {command[-1]} " in listed
+def test_each_command_explains_itself(settings: dict[str, str]) -> None:
+    listed = flask(settings, "--help").stdout
+    for name in ("create-admin", "check", "recreate-db", "seed", "test", "db"):
+        assert f"  {name} " in listed
+    app = create_app(Config.from_environment(settings))
+    explained = {**app.cli.commands, **migrations.commands}
+    assert {"create-admin", "check", "recreate-db", "seed", "test"} < set(explained)
+    assert {"init", "migrate", "upgrade", "downgrade", "history"} < set(explained)
+    for name, command in explained.items():
+        assert command.help, name
+        for option in command.params:
+            assert isinstance(option, click.Argument) or option.help, f"{name} {option.opts}"
 
 
 def test_the_applications_tests_are_run_by_a_command_and_know_nothing_of_its_database(settings: dict[str, str]) -> None:
     done = flask(settings, "test", "tests/unit/cloudeye/test_config.py", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed in " in done.stdout
-    failed = flask(settings, "test", "tests/unit/cloudeye/test_config.py", "-q", "-k", "no such test")
+    failed = flask(settings, "test", "tests/unit/cloudeye/test_config.py", "-q", "-k", "nothing_of_that_name")
     assert failed.returncode == 5  # pytest's own word for: nothing was run
 
 
