@@ -8,6 +8,7 @@ marks one that is only a constant; one with values in it is translated where it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
 
@@ -26,7 +27,6 @@ __all__ = ["N_", "gettext", "language", "register", "time_zone", "translated"]
 ENGLISH, CHINESE = LANGUAGES
 # What browsers call the Chinese of the mainland and of Singapore (RFC 5646); those who ask for Taiwan's or Hong
 # Kong's read other characters, and get English.
-LANGUAGE_COOKIE = "language"  # what was chosen at the foot of a page
 SIMPLIFIED = frozenset({"zh", "zh-cn", "zh-sg", "zh-my"})
 
 LANGUAGE_COOKIE = "language"  # what a stranger chose at the foot of a page
@@ -75,14 +75,15 @@ def translated(said: Any) -> Any:
 
 
 def _translate(said: str) -> str:
+    if language() == ENGLISH:
+        return said
     found: str = gettext(said)
-    if found == said:
-        form = find_form(said)
-        if form is not None:
-            text, values = form
-            translation: str = gettext(text)
-            found = translation.format(**{name: _translate(value) for name, value in values.items()})
-    return found
+    form = find_form(said) if found == said else None
+    if form is None:
+        return found
+    text, values = form
+    translation: str = gettext(text)
+    return translation.format(**{name: _translate(value) for name, value in values.items()})
 
 
 def _is_page() -> bool:
@@ -108,10 +109,12 @@ def _select_language() -> str:
     if settings is not None and settings.language in LANGUAGES:
         return str(settings.language)
     chosen = request.cookies.get(LANGUAGE_COOKIE) if _is_page() else None
-    return chosen if chosen in LANGUAGES else preferred(request.accept_languages.values())
+    if chosen in LANGUAGES:
+        return chosen
+    return preferred(tag for tag, quality in request.accept_languages if quality > 0)
 
 
-def preferred(tags: Any) -> str:
+def preferred(tags: Iterable[str]) -> str:
     """Return the first language of ours among the tags of an Accept-Language header, the most wanted first."""
     for tag in tags:
         tag = tag.lower().replace("_", "-")
