@@ -1,8 +1,8 @@
 """What no line of a log may hold, taken out of it: the second net below code that logs no such thing.
 
-Known by their shape are tokens (RFC 7519), API keys, what an Authorization header holds and mail addresses; known
-by the name before them are passwords, secrets and whatever else is called one. A password that stands alone in a
-sentence looks like any other word: that it is not logged is the first net's work.
+Known by their shape are tokens (RFC 7519, and random ones in base64), API keys, what an Authorization header holds
+and mail addresses; known by the name before them are passwords, secrets and whatever else is called one. A password
+that stands alone in a sentence looks like any other word: that it is not logged is the first net's work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ API_KEY = re.compile(r"\b(ce_[a-z0-9]+_)[\w-]+")
 _LOCAL = r"""[^\s@<>"'(),;:\[\]/=&?]"""
 # Tried once for each run of letters, or a long one without an @ would take time by its square.
 ADDRESS = re.compile(rf"(?<!{_LOCAL})({_LOCAL}+)(@|%40)((?:[\w-]+\.)*[\w-]+)")
-OPAQUE = re.compile(r"(?<=/)[\w~.=-]{24,}(?=/|$)")  # 18 bytes and more in base64
+# 30 bytes and more in base64; digests and ids, which are hexadecimal, are no secrets.
+OPAQUE = re.compile(r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?=[\w-]*[0-9])[\w-]{40,}")
+OPAQUE_PART = re.compile(r"(?<=/)[\w~.=-]{24,}(?=/|$)")  # of a path: 18 bytes and more
 
 
 def masked(value: object, name: str = "") -> object:
@@ -58,12 +60,14 @@ def mask(text: str) -> str:
         text = TOKEN.sub(f"eyJ{HIDDEN}", text)
     if "ce_" in text:
         text = API_KEY.sub(rf"\1{HIDDEN}", text)  # the part that names the key is no secret
+    if len(text) >= 40:
+        text = OPAQUE.sub(HIDDEN, text)
     return SCHEME.sub(rf"\1\2{HIDDEN}", text) if " " in text else text
 
 
 def mask_path(path: str) -> str:
     """Return a request's path as it may be logged: in it a long opaque part is taken for a token as well."""
-    return OPAQUE.sub(HIDDEN, mask(path))
+    return OPAQUE_PART.sub(HIDDEN, mask(path))
 
 
 def _hide_value(found: re.Match[str]) -> str:

@@ -50,6 +50,11 @@ def line_of(message: str, *arguments: object, trace: bool = False, **extra: obje
         ("Duplicate entry 'ann@example.com' for key 'ix'", "Duplicate entry 'a***@example.com' for key 'ix'"),
         ("<Straße@münchen.example>", "<S***@münchen.example>"),
         ("mysql+mysqldb://root:pw@db:3306/x", "mysql+mysqldb://***@db:3306/x"),
+        ("redeem pZ4kq0-2fJx_9vQpZ4kq0-2fJx_9vQ0123456789abc now", "redeem *** now"),
+        (
+            "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd",
+            "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd",
+        ),
         ("APP_SECRET_KEY_FILE is not set", "APP_SECRET_KEY_FILE is not set"),
         ("a line 12:30 about nothing", "a line 12:30 about nothing"),
     ],
