@@ -120,11 +120,11 @@ class SmtpServer:
         return "250 accepted"
 
 
-def make_certificate(folder: Path) -> Path:
-    """Make a certificate for localhost and 127.0.0.1 that is its own authority; return the folder."""
+def make_certificate(folder: Path, names: str = "DNS:localhost,IP:127.0.0.1") -> Path:
+    """Make a certificate for these names that is its own authority; return the folder."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder / "key.pem",
+         "-addext", f"subjectAltName={names}", "-keyout", folder / "key.pem",
          "-out", folder / "cert.pem"],
         check=True,
         capture_output=True,

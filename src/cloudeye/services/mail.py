@@ -96,12 +96,12 @@ def compose(config: Config, letter: Letter) -> EmailMessage:
         message = EmailMessage(policy=SMTP if (sender + recipient).isascii() else SMTPUTF8)
         message["Message-ID"] = f"<{letter.event_id}.{config.name}@{sender.rpartition('@')[2]}>"
         message["Date"] = letter.queued_at
-        message["From"] = Address(name, addr_spec=sender)
-        message["To"] = Address(addr_spec=recipient)
+        message["From"] = _address(sender, name)
+        message["To"] = _address(recipient)
         message["Subject"] = letter.subject
-        message["Content-Language"] = letter.language.replace("_", "-")
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note shall answer
         message.set_content(letter.body)
+        message["Content-Language"] = letter.language.replace("_", "-")  # set_content() removes what begins so
     except ValueError as error:
         raise MailError(f"this cannot be a letter: {error}", final=True) from None
     return message
@@ -257,6 +257,12 @@ def _sendable(address: str) -> str:
 
         domain = idna.encode(domain, uts46=True).decode("ascii")
     return f"{name}@{domain}"
+
+
+def _address(address: str, shown: str = "") -> Address:
+    # As two parts: given as one, what is beyond ASCII is refused.
+    name, _, domain = address.rpartition("@")
+    return Address(shown, name, domain)
 
 
 def _text(error: BaseException) -> str:
