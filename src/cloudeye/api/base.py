@@ -12,18 +12,17 @@ from urllib.parse import urlencode
 
 import flask_smorest
 import marshmallow as ma
-from flask import Request, Response, current_app, g, request
+from flask import Request, Response, current_app, request
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
-from cloudeye.access import Caller
 from cloudeye.config import Config
 from cloudeye.errors import INVALID, ErrorSchema, Problem
 from cloudeye.extensions import db
-from cloudeye.i18n import N_
+from cloudeye.i18n import N_, language, time_zone
 from cloudeye.schemas.common import CURSOR
 from cloudeye.services import accounts
 from cloudeye.tokens import revocation_lifetime
@@ -124,12 +123,8 @@ class IdConverter(BaseConverter):
 def desk() -> accounts.Desk:
     """Return what writing to people takes, for the request at hand."""
     config: Config = current_app.config["CLOUDEYE"]
-    known: Caller | None = g.get("caller")
     return accounts.Desk(
-        url=config.public_url,
-        language=known.language if known is not None else None,
-        time_zone=known.time_zone if known is not None else None,
-        access=revocation_lifetime(),
+        url=config.public_url, language=language(), time_zone=time_zone(), access=revocation_lifetime()
     )
 
 

@@ -17,7 +17,7 @@ from babel.support import Translations
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 
-from cloudeye.models import LANGUAGES, Message, utcnow, utcnow
+from cloudeye.models import LANGUAGES, Message, utcnow
 from cloudeye.moments import show_time, zone_of
 from cloudeye.services.mail import BadRecipient, check_recipient
 

@@ -9,11 +9,13 @@ import marshmallow as ma
 import pytest
 from babel.messages.mofile import read_mo
 from marshmallow import fields, validate
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from cloudeye import schemas  # noqa: F401 - gives marshmallow its messages
+from cloudeye.extensions import db
 from cloudeye.i18n import preferred, translated
-from cloudeye.models import utcnow
+from cloudeye.models import Message, utcnow
 from cloudeye.services import netguard
 from tests import messages
 from tests.integration.world import Person, World
@@ -228,3 +230,24 @@ def test_a_page_shows_times_in_the_zone_and_language_of_the_visitor(world: World
     page = owner.asks("GET", "/").text
     assert "2026年2月1日 04:05:06 (Asia/Shanghai)" in page
     assert '<html lang="zh-Hans">' in page
+
+
+# -- mail ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "subject"),
+    [
+        (None, CHINESE, "为 testserver 设置新密码"),
+        (None, "fr", "Choose a new password for testserver"),
+        ("en", CHINESE, "Choose a new password for testserver"),
+        ("zh_Hans", "en", "为 testserver 设置新密码"),
+    ],
+)
+def test_mail_is_in_the_language_of_whom_it_is_for(world: World, setting: str | None, asked: str, subject: str) -> None:
+    with world.changing_user("owner") as user:
+        user.language = setting
+    answer = asking(world.stranger(), asked, "POST", "auth/reset", json={"email": "owner@example.com"})
+    assert answer.status_code == 202
+    with world.app.app_context():
+        assert db.session.scalars(select(Message.subject)).all() == [subject]

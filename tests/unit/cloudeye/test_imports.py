@@ -12,7 +12,7 @@ import pytest
 import cloudeye
 
 SERVING = "import cloudeye.wsgi"
-SYNC = "import cloudeye.config, cloudeye.db, cloudeye.models, cloudeye.logs, cloudeye.services.probe"
+SYNC = "import cloudeye.config, cloudeye.db, cloudeye.logs, cloudeye.services.mail, cloudeye.sync.loop"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ SYNC = "import cloudeye.config, cloudeye.db, cloudeye.models, cloudeye.logs, clo
         (SYNC, "flask"),
         (SYNC, "marshmallow"),
         (SYNC, "cloudeye.api"),
+        (SYNC, "babel"),
+        (SYNC, "jinja2"),
     ],
 )
 def test_a_process_does_not_load_what_it_does_not_use(settings: dict[str, str], code: str, unwanted: str) -> None:
