@@ -29,7 +29,6 @@ def register(app: Flask) -> None:
     app.jinja_env.globals.update(
         app_name=config.name,
         environment=config.environment,
-        open_registration=config.open_registration,
         here=languages.here,
         language_names={name: (language_tag(name), said) for name, said in languages.NAMES.items()},
     )

@@ -175,14 +175,21 @@ def _page(me: User, sent: Form | None = None) -> Any:
 
 @limit_reset
 def _request_email_change(given: dict[str, Any]) -> None:
-    if not accounts.request_email_change(db.session(), desk(), _me(), **given):
-        raise Problem(400, INVALID, WRONG)
+    me = _me()
+    _with_password({"email": me.email}, me, given)
+
+
+@limit_login
+def _with_password(_account: dict[str, str], me: User, given: dict[str, Any]) -> None:
+    """Ask for another address; wrong passwords are counted as those of a login: a stolen session is no way around."""
+    if not accounts.request_email_change(db.session(), desk(), me, **given):
+        raise Problem(401, INVALID, WRONG)
     db.session.commit()
 
 
 @limit_login
 def _change_password(_account: dict[str, str], me: User, given: dict[str, Any]) -> None:
-    """Guesses of the present password are counted with those of a login: a stolen session is no way around."""
+    """Choose another password; wrong ones are counted likewise."""
     if not accounts.change_password(db.session(), desk(), me, keep=current_user.session_id, **given):
         raise Problem(401, INVALID, {"old_password": WRONG["password"]})
     db.session.commit()
@@ -196,7 +203,7 @@ def _end_of_day(text: str) -> datetime | None:
         day = datetime.strptime(text, "%Y-%m-%d").date() + timedelta(days=1)
         ends = datetime.combine(day, time(), zone_of(current_user.time_zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValidationError([N_("Not a valid date.")], "expires_on") from None
+        raise ValidationError({"expires_on": [N_("Not a valid date.")]}) from None
     if ends <= utcnow():
-        raise ValidationError([N_("This day has passed.")], "expires_on")
+        raise ValidationError({"expires_on": [N_("This day has passed.")]})
     return ends

@@ -134,10 +134,11 @@ class Form:
             self.refuse(problem.status, problem.message, problem.data, problem.headers)
 
     def refuse(self, status: int, message: str, data: Any = None, headers: Mapping[str, str] | None = None) -> None:
-        """Say why a form is not accepted: at the fields, or above them."""
+        """Say why a form is not accepted: at its fields, or above them."""
+        texts = {str(name): list(_texts(messages)) for name, messages in (data or {}).items()}
         self.status, self.headers = status, headers or {}
-        self.errors = {str(name): list(_texts(texts)) for name, texts in (data or {}).items()}
-        general = self.errors.pop("_schema", [])
+        self.errors = {name: said for name, said in texts.items() if name in self.values}
+        general = [text for name, said in texts.items() if name not in self.values for text in said]
         self.problem = " ".join(general) if general else None if self.errors else translated(message)
 
     def answer(self, page: str) -> Any:

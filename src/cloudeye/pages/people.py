@@ -22,7 +22,7 @@ from cloudeye.services import accounts, users
 from cloudeye.tokens import revocation_lifetime
 
 ROLE_WORDS = (N_("user"), N_("admin"))  # of the templates; the words of ROLES
-FILTERS = ("email", "phone", "active", "sort")
+FILTERS = ("email", "phone", "active", "sort", "page", "per_page")
 ROW = ("username", "email", "phone", "role")
 
 
@@ -94,7 +94,7 @@ def remove_person(user_id: int) -> Any:
 
 def _list(form: Form) -> Any:
     chosen = Form("filter")
-    chosen.values.update((name, request.args.get(name, "")) for name in (*FILTERS, "page"))
+    chosen.values.update((name, request.args.get(name, "")) for name in FILTERS)
     query, schema = select(User), UserQuerySchema()
     try:
         asked: dict[str, Any] = schema.load({name: value for name, value in chosen.values.items() if value})

@@ -7,45 +7,17 @@ from html import unescape
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from lxml import html
-from werkzeug.test import TestResponse
 
 from cloudeye.models import utcnow
 from tests.integration.world import PASSWORD, World
-
-BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-
-
-class Browser:
-    """Follows forms: what is hidden in one goes back with it."""
-
-    def __init__(self, client: FlaskClient) -> None:
-        self.client = client
-
-    def opens(self, path: str) -> TestResponse:
-        """Go to a page."""
-        return self.client.get(path, headers=BROWSER)
-
-    def sends(self, page: TestResponse, action: str, **fields: str) -> TestResponse:
-        """Fill in the form of a page that goes to an address."""
-        (form,) = html.fromstring(page.text).xpath(f"//form[@action='{action}']")
-        return self.client.post(action, data={**dict(form.form_values()), **fields}, headers=BROWSER)
-
-    def logs_in(self, name: str, path: str = "/login", password: str = PASSWORD) -> TestResponse:
-        """Use the form for it."""
-        return self.sends(self.opens(path), "/login", email=f"{name}@example.com", password=password)
+from tests.unit.cloudeye.browser import ACCEPT, Browser, text_of
 
 
 @pytest.fixture
 def browser(world: World) -> Browser:
     """A browser without cookies."""
     return Browser(world.app.test_client())
-
-
-def text_of(page: TestResponse, path: str) -> list[str]:
-    """Return the words at an XPath."""
-    return [" ".join(node.text_content().split()) for node in html.fromstring(page.text).xpath(path)]
 
 
 def test_a_stranger_is_asked_to_log_in_and_then_sees_what_was_asked_for(browser: Browser) -> None:
@@ -76,7 +48,7 @@ def test_a_refused_login_says_so_and_keeps_the_address(browser: Browser, name: s
 @pytest.mark.parametrize("path", ["/login", "/logout", "/sites"])
 def test_a_form_without_our_token_is_refused(browser: Browser, path: str) -> None:
     browser.logs_in("owner")
-    answer = browser.client.post(path, data={"email": "owner@example.com"}, headers=BROWSER)
+    answer = browser.client.post(path, data={"email": "owner@example.com"}, headers=ACCEPT)
     assert answer.status_code == 400
     assert "CSRF" in answer.text
 
@@ -206,7 +178,7 @@ def test_answers_of_the_api_do_not_depend_on_cookies(world: World) -> None:
 
 def test_an_error_of_a_page_is_a_page_for_browsers_and_an_envelope_for_programs(browser: Browser) -> None:
     browser.logs_in("owner")
-    page = browser.client.post("/sites", headers=BROWSER)
+    page = browser.client.post("/sites", headers=ACCEPT)
     assert text_of(page, "//h1") == ["400"]
     answer = browser.client.post("/sites", headers={"Accept": "application/json"})
     assert answer.json["status"] == "fail"
