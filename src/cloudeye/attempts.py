@@ -42,6 +42,8 @@ from cloudeye.attempts_storage import (
     Places,
     TableCounters,
     give_back,
+    places,
+    short,
 )
 from cloudeye.config import AttemptsConfig, Config, ConfigurationError
 from cloudeye.errors import Problem
@@ -216,6 +218,7 @@ def _of_caller(*_: Any) -> str:
 
 def _refuse(limit: RequestLimit) -> Response | None:
     end = limiter.storage.get_expiry(limit.key)
+    places().refuse(short(limit.key), end)
     raise TooManyAttempts(max(1, math.ceil(end - time.time())))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import redis
 from flask import current_app, g, has_request_context
 from limits.storage import RedisStorage, Storage
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from sqlalchemy import Engine, case, delete, select, update
 from sqlalchemy.dialects import mysql, sqlite
@@ -41,6 +43,8 @@ LONGEST_KEY = 200  # characters; the column holds 255
 CACHE_SECONDS = 0.5  # to connect, and to answer; a person waits for it
 PAUSE_SECONDS = 5.0  # for which a cache that did not answer is left alone
 CACHE_CONNECTIONS = 50
+REFUSED_SECONDS = 1.0  # for which a refusal is given again without asking anybody
+MOST_REFUSED = 10_000  # keys of which that is remembered
 TRIES = 10  # of a transaction that met a deadlock
 
 # Takes one off a count that is there, and leaves its time to live; a count of none is no count.
@@ -183,6 +187,7 @@ class CacheCounters(RedisStorage):
             timeout=CACHE_SECONDS,  # for a connection of the pool
             socket_connect_timeout=CACHE_SECONDS,
             socket_timeout=CACHE_SECONDS,
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),  # of a vendor's clusters
             retry=Retry(NoBackoff(), 0),  # the database is at hand
         )
         super().__init__("redis://", connection_pool=pool, key_prefix=prefix)
@@ -206,6 +211,7 @@ class Places:
         self.table, self.cache = table, cache
         self._away = False
         self._ask_again = 0.0  # on the monotonic clock
+        self._refused: dict[str, tuple[float, float]] = {}
 
     def ask(self, question: Callable[[Counters], _Result]) -> tuple[Counters, _Result]:
         """Put a question to whoever counts now.
@@ -233,6 +239,26 @@ class Places:
                 self._away = False
                 return self.cache, answer
         return self.table, question(self.table)
+
+    def refuse(self, key: str, end: float) -> None:
+        """Remember for a moment that a key is refused: a flood of attempts then writes nothing and waits for no row.
+
+        Args:
+            key: as it is counted.
+            end: of its window, in seconds since 1970.
+        """
+        if len(self._refused) >= MOST_REFUSED:
+            self._refused.clear()
+        self._refused[key] = (min(end, time.time() + REFUSED_SECONDS), end)
+
+    def refused(self, key: str) -> float | None:
+        """Return when the window of a key ends that was refused a moment ago, None for another."""
+        until, end = self._refused.get(key, (0.0, 0.0))
+        return end if time.time() < until else None
+
+    def forget(self, key: str) -> None:
+        """Remember no refusal of a key."""
+        self._refused.pop(key, None)
 
     def both(self) -> Iterable[Counters]:
         """Return every place that may hold a count."""
@@ -264,6 +290,8 @@ class AttemptStorage(Storage):
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Add to a count and return it; a new one lasts ``expiry`` seconds."""
         key = short(key)
+        if places().refused(key) is not None:
+            return sys.maxsize
         place, count = places().ask(lambda counters: counters.incr(key, expiry, amount))
         if has_request_context():
             g.setdefault("attempts_counted", []).append(Counted(place, key, g.get("attempts_failure")))
@@ -275,7 +303,8 @@ class AttemptStorage(Storage):
 
     def get_expiry(self, key: str) -> float:
         """Return when a count ends, in seconds since 1970; now when there is none."""
-        return places().ask(lambda counters: counters.get_expiry(short(key)))[1]
+        end = places().refused(short(key))
+        return end if end is not None else places().ask(lambda counters: counters.get_expiry(short(key)))[1]
 
     def check(self) -> bool:
         """Does anybody count."""
@@ -287,6 +316,7 @@ class AttemptStorage(Storage):
 
     def clear(self, key: str) -> None:
         """Forget a count, wherever it is kept."""
+        places().forget(short(key))
         places().table.clear(short(key))
         places().ask(lambda counters: counters.clear(short(key)))
 
