@@ -31,8 +31,8 @@ KEYWORDS: dict[str, Any] = {
     "ValidationError": (1,),
     "_later": (1,),
 }
-# Stands in the arguments of one of these functions, but is no text.
-NO_TEXTS = {"CLOUDEYE"}
+# Stand in the arguments of one of these functions, but are no texts.
+NO_TEXTS = {"CLOUDEYE", "expires_on"}
 
 
 def texts() -> Iterator[tuple[str, int, Any, list[str], str | None]]:
@@ -80,7 +80,18 @@ def as_mo(catalog: Catalog) -> bytes:
 
 def missing(catalog: Catalog) -> list[str]:
     """Return the texts that have no translation, or one that nobody has looked at."""
-    return [str(message.id) for message in catalog if message.id and (message.fuzzy or not message.string)]
+    return [str(key) for key, said in pairs(catalog).items() if not (said and all(said))] + [
+        str(message.id) for message in catalog if message.id and message.fuzzy
+    ]
+
+
+def pairs(catalog: Catalog) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return the texts with their translations, each with the forms that it has: some are told by a number."""
+    return {_forms(message.id): _forms(message.string) for message in catalog if message.id}
+
+
+def _forms(text: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text or ())
 
 
 def main() -> int:

@@ -34,27 +34,28 @@ def asking(person: Person, language: str, method: str, path: str, **options: Any
 
 def test_every_text_of_the_application_is_translated() -> None:
     assert messages.missing(messages.kept()) == []
-    known = {message.id for message in messages.kept()}
-    assert {message.id for message in messages.template()} - known == set(), "run: make messages"
+    new = messages.pairs(messages.template()).keys() - messages.pairs(messages.kept()).keys()
+    assert new == set(), "run: make messages"
 
 
 def test_the_catalogue_holds_no_text_that_is_gone() -> None:
-    current = {message.id for message in messages.template()}
-    assert {message.id for message in messages.kept()} - current == set(), "run: make messages"
+    gone = messages.pairs(messages.kept()).keys() - messages.pairs(messages.template()).keys()
+    assert gone == set(), "run: make messages"
 
 
 def test_the_compiled_catalogue_is_the_one_that_people_edit() -> None:
     with messages.MO.open("rb") as file:
-        compiled = {message.id: message.string for message in read_mo(file) if message.id}
-    assert compiled == {message.id: message.string for message in messages.kept() if message.id}
+        compiled = messages.pairs(read_mo(file))
+    assert compiled == messages.pairs(messages.kept())
 
 
 @pytest.mark.parametrize("message", [message for message in messages.kept() if message.id], ids=lambda m: str(m.id))
 def test_a_translation_has_the_places_for_values_that_its_text_has(message: Any) -> None:
     assert [str(error) for error in message.check()] == []
-    if "%(" not in message.id:
-        assert _places(message.string) == _places(message.id)
-    assert message.string != message.id
+    if isinstance(message.id, str):
+        assert message.string != message.id
+        if "%(" not in message.id:
+            assert _places(message.string) == _places(message.id)
 
 
 def _places(text: str) -> set[str | None]:
