@@ -17,6 +17,7 @@ from cloudeye.extensions import db
 from cloudeye.models import Base
 from cloudeye.schemas.common import MINIMUM_PASSWORD
 from cloudeye.services import sites, users
+from cloudeye.services.oidc_provider import Unavailable, provider
 from cloudeye.services.readiness import VERSIONS, check_readiness
 
 MIGRATIONS = VERSIONS.parent
@@ -73,6 +74,12 @@ def check() -> None:
     if not found.reachable:
         raise click.ClickException(f"database: unreachable: {found.error}")
     click.echo(f"database: reachable ({db.engine.dialect.name})")
+    if config.oidc.issuer:
+        # Said, and no failure: a release can do without logins by it for a while.
+        try:
+            click.echo(f"issuer: reachable, keys: {provider(config.oidc.issuer).reach()}")
+        except Unavailable as unavailable:
+            click.echo(f"issuer: not reachable: {unavailable}")
     if found.missing:
         raise click.ClickException(
             f"migrations: {', '.join(found.missing)} missing; run: flask --app cloudeye.wsgi db upgrade"

@@ -70,6 +70,14 @@ class Provider:
         self._forced_at = self._failed_at = float("-inf")
         self._lock = threading.Lock()  # several requests, one fetch
 
+    def reach(self) -> int:
+        """Return how many keys the issuer publishes that a token may be signed with.
+
+        Raises:
+            Unavailable: it does not answer, or not as it should.
+        """
+        return len(self._get().keys)
+
     def key(self, kid: str | None, algorithm: str) -> Key | None:
         """Return the key of a token's header, fetching the keys anew for one that is not known.
 

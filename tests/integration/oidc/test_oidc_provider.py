@@ -141,6 +141,19 @@ def test_without_an_issuer_there_is_no_such_login(visitor: Visitor) -> None:
     assert counts(visitor.world)[2] == 0
 
 
+def test_the_check_says_whether_the_issuer_can_be_reached(visitor: Visitor, provider: Provider) -> None:
+    runner = visitor.world.app.test_cli_runner()
+    assert "issuer: reachable, keys: 1" in runner.invoke(args=["check"]).output
+    oidc_provider.provider.cache_clear()
+    provider.stop()
+    try:
+        result = runner.invoke(args=["check"])
+    finally:
+        provider.start()
+    assert result.exit_code == 0
+    assert "issuer: not reachable" in result.output
+
+
 # An issuer that misbehaves on the wire: a server of a few lines, since none that is worth its name does.
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
