@@ -39,7 +39,8 @@ def main() -> int:
     try:
         config = Config.from_environment()
     except ConfigurationError as error:
-        print(error, file=sys.stderr)
+        logs.start("info", "sync")
+        logging.getLogger("cloudeye.sync").critical("the environment does not do: %s", error)
         return 78
     logs.start(config.log_level, "sync", lambda: {"release": config.release})
     log = logging.getLogger("cloudeye.sync")
