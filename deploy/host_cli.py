@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import build as building
-from deploy import local, manifest, tree, venvs, wheels
+from deploy import ledger, local, manifest, tree, venvs, wheels
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
@@ -77,6 +77,12 @@ def add_commands(command: Command) -> None:
     _common(sub)
 
     sub = command("releases", run_releases, "list the releases on this host")
+    _json(sub)
+
+    sub = command(
+        "ledger", run_ledger, "print what was done to this host's releases, and whether the record was changed"
+    )
+    sub.add_argument("action", nargs="?", choices=["show", "verify"], default="show", help="verify prints no entries")
     _json(sub)
 
     sub = command("exec", run_exec, "run a command in the current release's environment, as the stack's account")
@@ -184,6 +190,27 @@ def run_releases(args: argparse.Namespace) -> int:
             mark = "current " if row["current"] else "previous" if row["previous"] else "        "
             print(f"{mark} {row['id']}  {row['version']}  {' '.join(row['processes'])}")
         return 0
+
+    return _reporting(args, work)
+
+
+def run_ledger(args: argparse.Namespace) -> int:
+    def work() -> int:
+        found = ledger.read(Host.of(_loader(args)(None)).ledger)
+        if args.json:
+            shown = {"entries": found.entries} if args.action == "show" else {}
+            print(json.dumps({**shown, "head": found.head, "problems": found.problems}))
+        else:
+            for entry in found.entries if args.action == "show" else []:
+                seconds = sum(step["seconds"] for step in entry["steps"])
+                line = (
+                    f"{entry['time']}  {entry['action']:<8} {entry['outcome']:<6} {entry['current']}  {seconds:.1f} s"
+                )
+                print(f"{line}  by {entry['actor']}" + (f": {entry['message']}" if entry.get("message") else ""))
+            print(f"{len(found.entries)} entries, newest hash {found.head}")
+        for problem in found.problems:
+            print(f"stack: the ledger was changed: {problem}", file=sys.stderr)
+        return 1 if found.problems else 0
 
     return _reporting(args, work)
 

@@ -67,9 +67,9 @@ class Host:
         return self.root / "previous"
 
     @property
-    def record(self) -> Path:
+    def ledger(self) -> Path:
         """One JSON line for each run. Not in paths.data, where the application's account could change it."""
-        return self.root / "releases.jsonl"
+        return self.root / "ledger.jsonl"
 
     def pointed(self, pointer: Path) -> str:
         """The id of the release that a pointer names; empty when it names none that exists."""

@@ -7,7 +7,6 @@ is missing, so that releasing what is current already changes nothing, and mends
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from deploy import manifest, preflight, tree, venvs
+from deploy import ledger, manifest, preflight, tree, venvs
 from deploy.layout import Host, actor, lock, now
 from deploy.local import link
 from deploy.rehearsal import rehearse
@@ -260,11 +259,7 @@ def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> None:
         "current": host.pointed(host.current),
         "steps": [asdict(step) for step in run.steps],
     }
-    descriptor = os.open(host.record, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    ledger.append(host.ledger, line)
 
 
 @contextmanager

@@ -240,7 +240,7 @@ class Bench:
 
     def recorded(self) -> list[dict[str, Any]]:
         """The record of the runs on this host."""
-        return [json.loads(line) for line in (self.root / "releases.jsonl").read_text("utf-8").splitlines()]
+        return [json.loads(line) for line in (self.root / "ledger.jsonl").read_text("utf-8").splitlines()]
 
     def pointers(self) -> set[str]:
         return {path.resolve().name for path in (self.root / "instances").iterdir()}

@@ -386,6 +386,20 @@ def test_each_run_that_did_something_is_one_line_of_the_record(bench: Bench) -> 
     assert [step["name"] for step in release["steps"]][-1] == "prune"
 
 
+def test_a_ledger_whose_line_was_edited_fails_verification(bench: Bench) -> None:
+    path = bench.root / "ledger.jsonl"
+    text = path.read_text("utf-8")
+    assert bench.command("ledger", "verify").returncode == 0
+    assert bench.current() in bench.command("ledger").stdout
+    path.write_text(text.replace('"outcome": "done"', '"outcome": "lost"', 1), "utf-8")
+    try:
+        refused = bench.command("ledger", "verify")
+    finally:
+        path.write_text(text, "utf-8")
+    assert refused.returncode == 1
+    assert "does not fit the line before" in refused.stderr
+
+
 def test_a_command_runs_in_the_current_releases_environment(bench: Bench) -> None:
     code = "import hello, os, sys; print(os.environ['APP_RELEASE'], sys.prefix)"
     result = bench.command("exec", "--account", "root", "--", "python", "-c", code)
