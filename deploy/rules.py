@@ -16,7 +16,7 @@ CHOICES = {
     "nginx.http2": ("listen", "directive", "none"),
     "nginx.started_by": ("systemd", "stack"),
     "log.rotate": ("daily", "size", "stream"),
-    "log.access": ("port", "process", "off"),
+    "log.access": ("port", "process", "none"),
     "mail.security": ("none", "starttls", "tls"),
     "database.engine": ("mysql", "sqlite"),
 }
@@ -125,6 +125,8 @@ def _application(stack: Mapping[str, Any]) -> Iterator[str]:
     for key, attempts in stack["attempts"].items():
         if not ATTEMPTS.fullmatch(attempts):
             yield f"attempts.{key} is {attempts!r}: it must read like 10 per minute, or 10 per 15 minutes"
+    if re.match(r"http://(?!(127\.0\.0\.1|localhost|\[::1\])(:|/|$))", stack["oidc"]["issuer"]):
+        yield f"oidc.issuer is {stack['oidc']['issuer']!r}: only a loopback address may be asked without TLS"
     if stack["oidc"]["issuer"] and not stack["oidc"]["client_id"]:
         yield "oidc.client_id is empty: the issuer's tokens name it as their audience"
 

@@ -37,6 +37,12 @@ LONGEST_SUBJECT = 255  # OpenID Connect Core, section 2
 LONGEST_EMAIL = 254
 LONGEST_NAME = 80
 
+# A Google account may be made with any address, which is verified then and never again: whoever has left a company can
+# still show its address. Google speaks for its own domains, and for those of an organisation (claim hd) alone.
+# https://developers.google.com/identity/gsi/web/guides/verify-google-id-token
+GOOGLE = "https://accounts.google.com"
+GMAIL = ("gmail.com", "googlemail.com")
+
 ID_TOKEN_TYPES = (None, "jwt")
 ACCESS_TOKEN_TYPES = ("at+jwt", "application/at+jwt")  # RFC 9068, section 2.1
 
@@ -92,8 +98,8 @@ def verify_id_token(settings: OidcConfig, token: str, nonce: str, access_token: 
     if access_token is not None and "at_hash" not in found:
         raise Refused("at_hash: the id token names no access token")
     if access_token is not None and "email" not in found:
-        return _about(settings, _userinfo(issuer, access_token), found["sub"])
-    return _about(settings, found, found["sub"])
+        return claims_of(settings, _userinfo(issuer, access_token), found["sub"])
+    return claims_of(settings, found, found["sub"])
 
 
 def verify_access_token(settings: OidcConfig, token: str) -> Claims:
@@ -125,7 +131,7 @@ def verify_access_token(settings: OidcConfig, token: str) -> Claims:
         raise Refused("an opaque access token, and oidc.introspect is off")
     if settings.introspect:
         subject = _introspected(settings, issuer, token, subject)
-    return _about(settings, _userinfo(issuer, token), subject)
+    return claims_of(settings, _userinfo(issuer, token), subject)
 
 
 def sign_in(session: Session, settings: OidcConfig, claims: Claims) -> User:
@@ -289,8 +295,17 @@ def _presentable(token: str) -> None:
         raise Refused("no access token")
 
 
-def _about(settings: OidcConfig, found: Mapping[str, Any], subject: str | None) -> Claims:
-    """Return what is vouched for, if that is enough to open an account."""
+def claims_of(settings: OidcConfig, found: Mapping[str, Any], subject: str | None) -> Claims:
+    """Return what is vouched for, if that is enough to open an account.
+
+    Args:
+        settings: which issuer, and which domains may come.
+        found: what a token or the issuer's userinfo says, already verified.
+        subject: whom it must be about; None where nothing else has said so.
+
+    Raises:
+        Refused: it is not enough.
+    """
     named, email = found.get("sub"), found.get("email")
     if not isinstance(named, str) or not 0 < len(named) <= LONGEST_SUBJECT:
         raise Refused("no subject")
@@ -304,8 +319,11 @@ def _about(settings: OidcConfig, found: Mapping[str, Any], subject: str | None) 
     verified = found.get("email_verified")
     if verified is not True and verified != "true":  # some issuers write it as text
         raise Refused("the e-mail is not verified")
-    domains = {domain.lower() for domain in settings.domains}
-    if domains and email.rpartition("@")[2].lower() not in domains:
+    domain = email.rpartition("@")[2].lower()
+    if settings.issuer == GOOGLE and domain not in GMAIL and not found.get("hd"):
+        raise Refused("Google does not manage this e-mail's domain")
+    domains = {allowed.lower() for allowed in settings.domains}
+    if domains and domain not in domains:
         raise Refused("an e-mail of a foreign domain")
     name = found.get("name")
     shown = "".join(filter(str.isprintable, name)).strip() if isinstance(name, str) else ""
