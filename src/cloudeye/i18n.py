@@ -14,13 +14,14 @@ from typing import Any
 
 import marshmallow as ma
 from flask import Flask, Response, g, has_request_context, request
-from flask_babel import Babel, get_locale, gettext
+from flask_babel import Babel, force_locale, get_locale, gettext
 from flask_login import current_user
 from marshmallow import fields, validate
 
 from cloudeye.models import LANGUAGES, utcnow
 from cloudeye.moments import show_time, zone_of
 from cloudeye.phrases import N_, find_form
+from cloudeye.services import outbox
 
 __all__ = ["N_", "gettext", "language", "register", "time_zone", "translated"]
 
@@ -38,8 +39,12 @@ def register(app: Flask) -> None:
     """Let the application speak the caller's language."""
     babel.init_app(app, locale_selector=_select_language)
     app.after_request(_say_which)
-    for name in LANGUAGES:  # what Babel knows of a language is read from a file, at first use
+    # What is read from files at first use is read now: no request shall wait for that.
+    outbox.prepare()
+    for name in LANGUAGES:
         show_time(utcnow(), name, UTC)
+        with app.app_context(), force_locale(name):
+            gettext("up")
     app.jinja_env.globals.update(language_tag=lambda: language_tag(language()))
     app.jinja_env.filters["moment"] = lambda time: show_time(time, language(), zone_of(time_zone()))
 

@@ -77,6 +77,13 @@ def queue_mail(
     return message
 
 
+def prepare() -> None:
+    """Read every template and catalogue, which takes too long to do it while a request waits."""
+    for language in LANGUAGES:
+        for template in TEMPLATES:
+            _environment(language).get_template(f"{template}.txt")
+
+
 def render(template: str, language: str, time_zone: str | None, values: dict[str, Any]) -> tuple[str, str]:
     """Return subject and text of a mail; the arguments are those of `queue_mail`."""
     if template not in TEMPLATES:
