@@ -57,6 +57,8 @@ def test_every_profile_loads(profile: str) -> None:
         ("paths.data=/a b", "paths.data is '/a b': supervisor and nginx take no blanks"),
         ("app.settings.release=x", "app.settings.release: APP_RELEASE is the bundle's own"),
         ("releases.smoke=[ping]", "releases.smoke is ['ping']"),
+        ("oidc.issuer=http://id.example.com", "oidc.issuer is 'http://id.example.com': only a loopback address"),
+        ("oidc.issuer=http://localhost.example.com/x", "only a loopback address may be asked without TLS"),
         ("app.secrets=[Key]", "app.secrets holds 'Key': a secret's name is made of"),
         ("app.secrets=[secret_key]", "app.secrets holds 'secret_key': that one is the bundle's own"),
         ("app.secrets=[mail_password]", "app.secrets holds 'mail_password': that one is the bundle's own"),
@@ -125,6 +127,14 @@ def test_a_secret_is_asked_for_by_what_needs_it(assignments: list[str], asked: d
     for name in ("mail_password", "oidc_client_secret", "shop_key"):
         path = f"/etc/cloudeye/secrets/{name}" if name in asked else ""
         assert given.get(f"APP_{name.upper()}_FILE", "") == path
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://id.example.com/x", "http://127.0.0.1:8080/x", "http://localhost", "http://[::1]:1"]
+)
+def test_an_issuer_with_tls_or_on_this_machine_is_taken(issuer: str) -> None:
+    stack = load("host", layers=[set_layer([f"oidc.issuer={issuer}", "oidc.client_id=us"])])
+    assert stack["oidc"]["issuer"] == issuer
 
 
 def test_a_setting_does_not_take_the_place_of_a_secret() -> None:
