@@ -32,11 +32,11 @@ errorlog = "-"
 
 # One access log for each port, to which all its instances append; where there are no files, standard output.
 _group, _, _number = _env["APP_INSTANCE"].rpartition("-")
-_access = _env["GUNICORN_ACCESS_LOG"]  # port, process or off
+_access = _env["GUNICORN_ACCESS_LOG"]  # port, process or none
 if _access == "port" and _group.startswith("api-"):
     accesslog: str | None = f"{_env['GUNICORN_LOG_DIR']}/{_group}.access.log"
 else:
-    accesslog = None if _access == "off" else "-"
+    accesslog = None if _access == "none" else "-"
 
 # An app may bring a logger: the class Logger in <module>/gunicorn_logs.py. gunicorn's own reopens files on USR1.
 access_log_format = (

@@ -48,6 +48,11 @@ def test_every_profile_loads(profile: str) -> None:
         ("api.worker_class=eventlet", "api.worker_class is 'eventlet': it must be one of gevent, gthread, sync"),
         ("api.bind=0.0.0.0", "api.bind is 0.0.0.0: clients come through nginx"),
         ("api.bind=here", "api.bind is 'here': it must be a loopback address"),
+        ("log.rotate=weekly", "log.rotate is 'weekly': it must be one of daily, size, stream"),
+        ("log.access=yes please", "log.access is 'yes please': it must be one of port, process, none"),
+        ("log.size=2MB", "log.size is '2MB': it must be a number followed by k, M or G"),
+        ("log.rotate_days=7", "log.rotate_days (--set) is now called log.days"),
+        ("api.access_log=true", "api.access_log (--set) is now called log.access"),
         ("nginx.allow=[10.0.0.0/33]", "nginx.allow holds '10.0.0.0/33'"),
         ("nginx.certificate=/etc/x.pem", "nginx.certificate and nginx.certificate_key go together"),
         ("nginx.server_name=a;b", "nginx.server_name holds 'a;b'"),
@@ -69,6 +74,28 @@ def test_every_profile_loads(profile: str) -> None:
 )
 def test_a_value_that_does_not_fit_is_refused_by_its_keys_name(assignment: str, named: str) -> None:
     assert any(named in problem for problem in problems_of(assignment)), problems_of(assignment)
+
+
+def test_a_checkout_has_no_stream_that_anybody_reads() -> None:
+    assert "in a checkout supervisord runs in the background" in problems_of("log.rotate=stream", profile="local")[0]
+
+
+@pytest.mark.parametrize(
+    ("profile", "assignments", "written"),
+    [
+        ("host", [], "port"),
+        ("host", ["log.rotate=stream"], "process"),
+        ("host", ["log.rotate=stream", "log.access=none"], "none"),
+        ("local", [], "process"),
+        ("local", ["log.access=port"], "port"),
+    ],
+)
+def test_requests_are_written_down_where_somebody_keeps_the_file_small(
+    profile: str, assignments: list[str], written: str
+) -> None:
+    from deploy.derive import settings
+
+    assert settings(load(profile, layers=[set_layer(assignments)]))["GUNICORN_ACCESS_LOG"] == written
 
 
 def test_every_problem_is_reported_at_once() -> None:
