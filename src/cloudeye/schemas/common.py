@@ -57,6 +57,16 @@ class Count(fields.Integer):
         return super()._validated(value)
 
 
+class Whole(fields.Integer):
+    """A number without a fraction in a body: 60 and 60.0 are the same in JSON (JSON Schema, section 6.1.1)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strict=True, **kwargs)
+
+    def _validated(self, value: Any) -> int:
+        return super()._validated(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 class Choice(fields.Boolean):
     """True or false in a query."""
 

@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from cloudeye.i18n import gettext
 from cloudeye.models import STATES
-from cloudeye.schemas.common import ChangeSchema, Line, PageQuerySchema
+from cloudeye.schemas.common import ChangeSchema, Line, PageQuerySchema, Whole
 
 MAXIMUM_INTERVAL = 86_400
 
@@ -29,7 +29,7 @@ class NewSiteSchema(ma.Schema):
         validate=validate.Length(1, 2048),
         metadata={"example": "https://example.com/", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
     )
-    interval = fields.Integer(strict=True, validate=_interval, metadata={"description": "seconds"})
+    interval = Whole(validate=_interval, metadata={"description": "seconds"})
 
 
 class SiteChangeSchema(ChangeSchema, NewSiteSchema):
