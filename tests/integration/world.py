@@ -162,6 +162,7 @@ class World:
             # What this process knew of the database before.
             self.app.extensions["cloudeye-revocations"].read_at = float("-inf")
             cache.clear()
+            self.app.extensions["cloudeye_attempts"]._refused.clear()
             self.ids = {name: person.id for name, person in people.items()}
 
     def second_instance(self, **changes: str) -> World:

@@ -30,5 +30,7 @@ def register(app: Flask) -> None:
         app_name=config.name,
         environment=config.environment,
         here=languages.here,
+        zone_name=languages.zone_name,
         language_names={name: (language_tag(name), said) for name, said in languages.NAMES.items()},
     )
+    app.jinja_env.filters["clock"] = languages.show_clock

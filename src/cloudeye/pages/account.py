@@ -28,6 +28,22 @@ from cloudeye.tokens import revocation_lifetime
 
 PROFILE = ("username", "phone", "language", "time_zone")
 TIME_ZONES = sorted(available_timezones())  # read from files, so not while somebody waits
+# What browsers call themselves, and the systems that they run on; the first that is found counts, for each names the
+# older ones as well.
+BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "FxiOS": "Firefox", "Chrome": "Chrome",
+            "CriOS": "Chrome", "Safari": "Safari"}  # fmt: skip
+SYSTEMS = {"iPhone": "iPhone", "iPad": "iPad", "Android": "Android", "Windows": "Windows", "Macintosh": "macOS",
+           "CrOS": "ChromeOS", "Linux": "Linux"}  # fmt: skip
+
+
+@blueprint.app_template_filter("program")
+def name_program(agent: str | None) -> str:
+    """Return what a client called itself, a browser in two words; it may have lied."""
+    agent = agent or ""
+    if not agent.startswith("Mozilla/"):
+        return agent
+    found = [next((said for sign, said in names.items() if sign in agent), "") for names in (BROWSERS, SYSTEMS)]
+    return " · ".join(word for word in found if word) or agent
 
 
 @blueprint.get("/account")

@@ -1,16 +1,19 @@
-"""The language switch at the foot of every page: for a stranger kept in a cookie, for a member with the account."""
+"""How a page speaks: the language switch at its foot, and times without the zone, which stands there too."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from babel.dates import format_datetime
 from flask import abort, current_app, redirect, request, url_for
 from flask_login import current_user
 
 from cloudeye.config import Config
 from cloudeye.extensions import db
-from cloudeye.i18n import LANGUAGE_COOKIE
+from cloudeye.i18n import LANGUAGE_COOKIE, language, time_zone
 from cloudeye.models import LANGUAGES, User
+from cloudeye.moments import zone_of
 from cloudeye.pages.base import blueprint, is_ours
 from cloudeye.services import users
 from cloudeye.tokens import revocation_lifetime
@@ -21,7 +24,7 @@ LASTING = 365 * 86_400  # seconds
 
 @blueprint.post("/language")
 def choose_language() -> Any:
-    """Speak another language from now on."""
+    """Speak another language from now on: for a stranger kept in a cookie, for a member with the account too."""
     chosen, wanted = request.form.get("language", ""), request.form.get("next", "")
     if chosen not in LANGUAGES:
         abort(400)
@@ -49,3 +52,13 @@ def here() -> str:
         return request.full_path.rstrip("?")
     adapter = current_app.create_url_adapter(request)
     return request.path if adapter is not None and adapter.test(request.path, "GET") else "/"
+
+
+def show_clock(time: datetime) -> str:
+    """Return a time in the visitor's zone and language, without the zone's name."""
+    return str(format_datetime(time, "medium", tzinfo=zone_of(time_zone()), locale=language()))
+
+
+def zone_name() -> str:
+    """Return the name of the zone in which the visitor is shown times."""
+    return str(zone_of(time_zone()))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select
@@ -59,7 +60,11 @@ def test_name_phone_language_and_zone_are_changed_and_phone_may_be_taken_back(wo
     assert {name: getattr(found, name) for name in fields} == fields
     assert values_of(page, "/html/@lang") == ["zh-Hans"]
     assert values_of(page, "//select[@name='time_zone']/option[@selected]/@value") == ["Asia/Shanghai"]
-    assert "Asia/Shanghai" in text_of(page, "//time")[0]
+    assert "Asia/Shanghai" in values_of(page, "//time/@title")[0]
+    assert "Asia/Shanghai" in text_of(page, "//footer/p")[0]
+    (session,) = values_of(page, "//li//span/time[1]/@datetime")[:1]
+    there = datetime.fromisoformat(session).astimezone(ZoneInfo("Asia/Shanghai"))
+    assert f"{there.year}年{there.month}月{there.day}日 {there:%H:%M:%S}" == text_of(page, "//li//span/time[1]")[0]
     browser.sends(page, "/account", phone=" ", language="", time_zone="")
     found = user(world)
     assert (found.phone, found.language, found.time_zone) == (None, None, None)
@@ -172,6 +177,30 @@ def test_one_sees_where_one_is_logged_in_and_ends_what_one_does_not_know(world: 
     browser.sends(page, action)
     assert not phone.is_in()
     assert browser.is_in()
+
+
+@pytest.mark.parametrize(
+    ("agent", "shown"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox · Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
+            " Safari/537.36 Edg/140.0.0.0",
+            "Edge · Windows",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+            " Version/18.0 Mobile/15E148 Safari/604.1",
+            "Safari · iPhone",
+        ),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("Mozilla/5.0 <b>", "Mozilla/5.0 <b>"),
+    ],
+)
+def test_a_browser_is_named_in_two_words(world: World, agent: str, shown: str) -> None:
+    browser = Browser(world.app.test_client(), **{"User-Agent": agent})
+    browser.logs_in("owner")
+    assert text_of(browser.opens("/account"), "//section[@aria-labelledby='sessions']//*[@class='name']") == [shown]
 
 
 def test_one_logs_out_everywhere_else(world: World, browser: Browser) -> None:
