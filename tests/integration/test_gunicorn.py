@@ -17,6 +17,8 @@ import pytest
 from tests.integration.conftest import free_port
 from tests.integration.world import PASSWORD, World
 
+# Of one account no more logins may be under way at once than may fail.
+PATIENT = {"APP_ATTEMPTS_LOGIN_ACCOUNT": "1000 per minute"}
 SOURCES = Path(__file__).resolve().parents[2] / "src"
 
 
@@ -32,7 +34,7 @@ def instances(world: World, tmp_path: Path) -> Iterator[list[httpx.Client]]:
                     subprocess.Popen(
                         [sys.executable, "-m", "gunicorn", "--worker-class", "gevent", "--bind", f"127.0.0.1:{port}",
                          "--no-control-socket", "cloudeye.wsgi:app"],
-                        env={**os.environ, **world.settings, "PYTHONPATH": os.pathsep.join([str(SOURCES), *sys.path])},
+                        env={**os.environ, **world.settings, **PATIENT, "PYTHONPATH": os.pathsep.join([str(SOURCES), *sys.path])},
                         stdout=log,
                         stderr=log,
                         cwd=tmp_path,
