@@ -279,6 +279,20 @@ def test_a_row_that_cannot_be_sent_does_not_stop_the_others(stack: Stack, poison
     assert messages(stack)[0].next_attempt_at is None
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)  # MariaDB keeps nothing that is no time
+def test_a_row_that_cannot_be_read_does_not_stop_the_others(stack: Stack) -> None:
+    queue(stack, "unreadable@example.com", "owner@example.com", "mate@example.com")
+    with stack.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE outbox SET created_at = 'nonsense' WHERE id = 1")
+    with SmtpServer() as server:
+        stack.start(**server.settings())
+        wait_for(lambda: len(server.letters) == 2)
+        with stack.engine.connect() as connection:
+            row = connection.exec_driver_sql("SELECT next_attempt_at, error FROM outbox WHERE id = 1").one()
+        assert tuple(row) == (None, "the row cannot be read")
+        assert sorted(server.recipients) == ["mate@example.com", "owner@example.com"]
+
+
 def test_a_letter_at_which_the_server_hangs_up_does_not_stop_the_others(stack: Stack) -> None:
     with SmtpServer() as server:
         server.answer = lambda what: "hang up" if what == "poison@example.com" else ""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 from gevent.pool import Pool
 from sqlalchemy import Connection, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from cloudeye.models import Message
@@ -313,6 +313,8 @@ def _mark_alone(work: Work, outcome: Outcome) -> None:
     try:
         with work.engine.begin() as connection:
             again = _mark(work, connection, outcome)
+    except OperationalError:
+        raise  # the database again: what came of the batch is written down when it answers
     except Exception:
         # Its claim expires by itself; the other rows matter more.
         log.exception("what came of a message cannot be written", extra={"outbox": outcome.message.id})
