@@ -26,6 +26,8 @@ SOURCES = Path(__file__).resolve().parents[2] / "src"
 def instances(world: World, tmp_path: Path) -> Iterator[list[httpx.Client]]:
     """Clients of two running instances."""
     processes, clients = [], []
+    path = os.pathsep.join([str(SOURCES), *sys.path])
+    variables = {**os.environ, **world.settings, **PATIENT, "PYTHONPATH": path}
     try:
         for _ in range(2):
             port = free_port()
@@ -34,7 +36,7 @@ def instances(world: World, tmp_path: Path) -> Iterator[list[httpx.Client]]:
                     subprocess.Popen(
                         [sys.executable, "-m", "gunicorn", "--worker-class", "gevent", "--bind", f"127.0.0.1:{port}",
                          "--no-control-socket", "cloudeye.wsgi:app"],
-                        env={**os.environ, **world.settings, **PATIENT, "PYTHONPATH": os.pathsep.join([str(SOURCES), *sys.path])},
+                        env=variables,
                         stdout=log,
                         stderr=log,
                         cwd=tmp_path,
