@@ -86,7 +86,7 @@ def verify_id_token(settings: OidcConfig, token: str, nonce: str, access_token: 
         Refused: it is not to be believed.
         Unavailable: the issuer is needed, and does not answer.
     """
-    if not nonce:
+    if not nonce or not nonce.isascii():
         raise Refused("no nonce")
     if access_token is not None:
         _presentable(access_token)
@@ -182,15 +182,18 @@ def _link(session: Session, settings: OidcConfig, claims: Claims) -> User:
     if user is not None:
         if user.email_verified_at is None and user.password_hash is not None:
             raise Refused("an account has this address, which was never verified here")
-        others = select(Identity.id).where(Identity.user_id == user.id, Identity.issuer == claims.issuer)
-        if session.scalar(others.limit(1)) is not None:
+        known = select(Identity.subject).where(Identity.user_id == user.id, Identity.issuer == claims.issuer)
+        subjects = session.scalars(known).all()
+        if claims.subject in subjects:
+            return user  # linked by somebody else since we looked
+        if subjects:
             raise Refused("the account with this address is linked to another subject of the issuer")
+        user.email_verified_at = user.email_verified_at or utcnow()
+        user.updated_at = utcnow()  # raises its version, so that of two who link it at once one looks again
     elif settings.create_accounts:
-        user = users.create_user(session, username=_username(claims), email=claims.email)
+        user = users.create_user(session, username=_username(claims), email=claims.email, email_verified_at=utcnow())
     else:
         raise Refused("no account has this address, and oidc.create_accounts is off")
-    if user.email_verified_at is None:
-        user.email_verified_at = utcnow()
     session.add(Identity(user_id=user.id, issuer=claims.issuer, subject=claims.subject))
     return user
 
@@ -307,14 +310,14 @@ def claims_of(settings: OidcConfig, found: Mapping[str, Any], subject: str | Non
         Refused: it is not enough.
     """
     named, email = found.get("sub"), found.get("email")
-    if not isinstance(named, str) or not 0 < len(named) <= LONGEST_SUBJECT:
+    if not isinstance(named, str) or not 0 < len(named) <= LONGEST_SUBJECT or not named.isprintable():
         raise Refused("no subject")
     if subject is not None and named != subject:
         raise Refused("the issuer's userinfo is about another subject")  # OpenID Connect Core, section 5.3.2
     email = email.strip() if isinstance(email, str) else ""
     if not email:
         raise Refused("no e-mail")
-    if len(email) > LONGEST_EMAIL or not _ADDRESS.fullmatch(email):
+    if len(email) > LONGEST_EMAIL or not email.isprintable() or not _ADDRESS.fullmatch(email):
         raise Refused("the e-mail is no address")
     verified = found.get("email_verified")
     if verified is not True and verified != "true":  # some issuers write it as text

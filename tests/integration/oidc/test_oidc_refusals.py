@@ -131,6 +131,7 @@ BAD: list[tuple[str, Forge, str]] = [
     ("made for another nonce", lambda v: real(v, nonce="another"), "nonce: "),
     ("without nonce", lambda v: changed(v, nonce=None), "nonce: "),
     ("made for a nonce of the client's own", lambda v: {**real(v, nonce="own"), "nonce": "own"}, "nonce: not of ours"),
+    ("made for a nonce that is no text", lambda v: {**real(v), "nonce": "\ud800"}, "no nonce"),
     ("used before (its nonce is)", with_a_used_nonce, "nonce: not of ours, expired, or used before"),
     ("e-mail not verified", lambda v: real(v, "claimant"), "the e-mail is not verified"),
     ("e-mail verified said as a number", lambda v: changed(v, email_verified=1), "the e-mail is not verified"),

@@ -44,11 +44,17 @@ def test_a_name_is_shown_without_what_cannot_be(name: Any, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "email", [None, 7, "", "a", "a@", "@b", "a@b@c", "a b@example.com", "<a@example.com>", "x" * 300 + "@b"]
+    "email", [None, 7, "", "a", "a@", "@b", "a@b@c", "a b@example.com", "<a@example.com>", "\ud800@b", "x" * 300 + "@b"]
 )
 def test_what_is_no_address_is_refused(email: Any) -> None:
     with pytest.raises(oidc.Refused, match="e-mail"):
         oidc.claims_of(issuer_of(), {**GOOD, "email": email}, "1")
+
+
+@pytest.mark.parametrize("subject", [None, 7, "", "s" * 256, "a\nb", "\ud800"])
+def test_what_names_nobody_is_refused(subject: Any) -> None:
+    with pytest.raises(oidc.Refused, match="no subject"):
+        oidc.claims_of(issuer_of(), {**GOOD, "sub": subject}, None)
 
 
 def test_somebody_elses_claims_are_refused() -> None:
