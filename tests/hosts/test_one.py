@@ -8,6 +8,7 @@ import json
 import re
 import ssl
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tests.hosts.probing import Probe
 from tests.hosts.report import REPORT
 from tests.hosts.shell import run
 from tests.hosts.snapshot import differences, snapshot
-from tests.load import Load
+from tests.load import Call, Load
 from tests.stack.test_restarts import site_posts
 
 SECRETS = ("secret_key", "database_password", "admin_password")
@@ -218,6 +219,63 @@ def test_the_next_release_loses_no_request_and_rollback_brings_the_one_before_ba
     assert one.all_running()
     assert load.tally.failed == 0, load.tally
     assert back.tally.failed == 0, back.tally
+
+
+# -- logs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_rotation_of_the_logs_loses_no_line_and_ends_no_process(one: Deployment, token: str, full: bool) -> None:
+    rotations, prefix = 5, f"rotated-{time.time_ns()}"
+    posts, _ = site_posts(token, prefix)
+    counted: set[str] = set()
+
+    def make(client: int, number: int) -> Call:
+        mark = f"{prefix}.{client}.{number}"
+        counted.add(mark)
+        call = Call("GET", "/ping") if number % 4 else posts(client, number)
+        return Call(call.method, call.path, call.body, {**call.headers, "X-Request-ID": mark}, call.expect)
+
+    rule = f"/etc/logrotate.d/{one.name}"
+    before = one.supervisorctl("pid all")
+    with Load(one.url, make, clients=8) as load:
+        for _ in range(rotations):
+            time.sleep(2 if full else 1)
+            one.app.run(f"logrotate --force {rule}", root=True, check=True)
+        time.sleep(1)
+    folder = one.stack["paths"]["log"]
+    text = one.app.run(f"cd {folder} && cat api-*.access.log api-*.log.1 && zcat api-*.log.*.gz", root=True, check=True)
+    lines = [json.loads(line) for line in text.out.splitlines()]
+    found = [str(line.get("request_id")) for line in lines if str(line.get("request_id")).startswith(prefix)]
+    assert load.tally.failed == 0, load.tally
+    assert sorted(found) == sorted(counted)
+    assert one.supervisorctl("pid all") == before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_logs_are_kept_small_by_size_or_given_to_the_journal(one: Deployment) -> None:
+    def rotate(how: str) -> tuple[str, ...]:
+        return "-e", json.dumps({"stack_host_overrides": {"log": {"rotate": how}}})
+
+    before = one.supervisorctl("pid all")
+    one.play("deploy.yml", *rotate("size")).went_well()
+    assert one.supervisorctl("pid all") == before, "how logs are rotated is no concern of the processes"
+    log = f"{one.stack['paths']['log']}/sync.log"
+    one.app.run(f"head -c 3000000 /dev/zero | tr '\\0' '\\n' >> {log}", root=True, check=True)
+    deadline = time.monotonic() + 150
+    while int(one.app.run(f"stat -c %s {log}", root=True, check=True).out) > 2_000_000:
+        assert time.monotonic() < deadline, "a log that is too large is renamed within a minute or so"
+        time.sleep(2)
+    one.play("deploy.yml", *rotate("stream")).went_well()
+    mark = f"streamed-{time.time_ns()}"
+    request = urllib.request.Request(f"{one.url}/ping", headers={"X-Request-ID": mark})
+    urllib.request.urlopen(request, timeout=30).close()
+    said = one.app.run(f"journalctl --unit {one.name} --output cat --grep {mark}", root=True, check=True).out
+    assert json.loads(said)["request_id"] == mark
+    files = one.app.run(f"find {one.stack['paths']['log']} -name '*.log' -newermt '-20 seconds'", root=True).out
+    assert files == ""
+    one.play("deploy.yml").went_well()
+    assert one.play("deploy.yml").went_well().changes == []
 
 
 # -- faults ---------------------------------------------------------------------------------------------------------

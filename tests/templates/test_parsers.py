@@ -150,7 +150,7 @@ def test_no_rule_is_made_for_logs_that_somebody_else_rotates() -> None:
         assert [path for path in render(stack, part) if "logrotate" in str(path)] == []
 
 
-@pytest.mark.parametrize("variant", ["plain", "another name", "by size"])
+@pytest.mark.parametrize("variant", ["plain", "another name", "by size", "to the journal"])
 def test_systemd_takes_its_units(variant: str, tmp_path: Path) -> None:
     stack = load("host", layers=[set_layer([*VARIANTS[variant], f"paths.root={tmp_path}"])])
     files = {path: text for path, text in render(stack, "host").items() if path.suffix in (".service", ".timer")}
