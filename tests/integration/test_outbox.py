@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from cloudeye.models import Message, utcnow
+from cloudeye.extensions import db
+from cloudeye.models import Message, OneTimeToken, utcnow
 from cloudeye.services.outbox import queue_mail
 from tests.integration.conftest import free_port
 from tests.integration.smtp_server import PASSWORD, USER, SmtpServer, make_certificate
+from tests.integration.world import World
 from tests.unit.cloudeye.sync_stack import Stack, counting_site, wait_for
 
 SECRET_LINK = "https://eye.example.com/reset?token=opens-the-door"
@@ -333,3 +336,55 @@ def test_without_a_mail_server_each_letter_lies_in_a_file(stack: Stack) -> None:
     assert [path.name for path in folder.iterdir()] == [f"{event}.eml"]
     assert oct((folder / f"{event}.eml").stat().st_mode & 0o777) == "0o600"
     assert "To: owner@example.com" in (folder / f"{event}.eml").read_text()
+
+
+# -- with the application --------------------------------------------------------------------------------------
+
+NEW = {"username": "new", "email": "new@example.com"}
+
+
+@contextmanager
+def full_outbox(world: World) -> Iterator[None]:
+    """While this lasts the database takes no message."""
+    with world.app.app_context():
+        if db.engine.dialect.name == "sqlite":
+            refusal = "BEGIN SELECT RAISE(ABORT, 'the outbox is full'); END"
+        else:
+            refusal = "FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the outbox is full'"
+        with db.engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE TRIGGER full_outbox BEFORE INSERT ON outbox {refusal}")
+        try:
+            yield
+        finally:
+            with db.engine.begin() as connection:
+                connection.exec_driver_sql("DROP TRIGGER full_outbox")
+
+
+def test_a_user_whose_welcome_mail_cannot_be_queued_is_not_made(world: World) -> None:
+    admin = world.log_in("admin")
+    with full_outbox(world):
+        answer = admin.asks("POST", "users", NEW)
+        assert answer.status_code == 500
+        assert answer.json == {"status": "error", "message": "Something went wrong on our side.", "data": None}
+    assert admin.gets(f"users?email={NEW['email']}").json["data"]["users"] == []
+    with world.app.app_context():
+        assert db.session.scalars(select(OneTimeToken)).all() == []
+    assert admin.asks("POST", "users", NEW).status_code == 201
+    with world.app.app_context():
+        assert db.session.scalars(select(Message.recipient)).all() == [NEW["email"]]
+
+
+def test_a_user_who_is_refused_gets_no_mail(world: World) -> None:
+    admin = world.log_in("admin")
+    assert admin.asks("POST", "users", {**NEW, "email": "owner@example.com"}).status_code == 400
+    with world.app.app_context():
+        assert db.session.scalars(select(Message)).all() == []
+
+
+@pytest.mark.parametrize(
+    "address", ['"quoted"@example.com', "a@[127.0.0.1]", "a@☃.example", "a@example.com\r\nBcc: b@example.com"]
+)
+def test_an_address_that_cannot_be_written_to_gets_no_account(world: World, address: str) -> None:
+    answer = world.log_in("admin").asks("POST", "users", {**NEW, "email": address})
+    assert answer.status_code == 400
+    assert list(answer.json["data"]) == ["email"]

@@ -9,7 +9,8 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
-from cloudeye.i18n import translated
+from cloudeye.i18n import N_, translated
+from cloudeye.services.mail import BadRecipient, check_recipient
 
 # One line with something to see in it: no control characters, none that break, hide or turn text around. Written so
 # that it means the same in Python and in the JSON Schema of the description (ECMA 262).
@@ -87,16 +88,25 @@ class Future(fields.AwareDateTime):
         return moment
 
 
+_looks_like_an_address = validate.Email()
+
+
+def _can_be_written_to(address: str) -> None:
+    _looks_like_an_address(address)
+    try:
+        check_recipient(address)
+    except BadRecipient:
+        raise ma.ValidationError(N_("Not a valid email address.")) from None
+
+
 class Email(Line):
     """A mail address with a name and a domain."""
-
-    default_validator = validate.Email()
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {"format": "email"} | kwargs.pop("metadata", {})
         super().__init__(metadata=metadata, **kwargs)
         self.metadata = metadata  # the form says enough; no pattern
-        self.validators = [validate.Length(max=254), self.default_validator]
+        self.validators = [validate.Length(max=254), _can_be_written_to]
 
 
 class ChangeSchema(ma.Schema):

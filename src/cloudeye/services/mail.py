@@ -67,6 +67,8 @@ class Letter:
 def check_recipient(address: str) -> None:
     """Refuse what is no address, or would end one header line and begin another (RFC 5322, section 2.2).
 
+    Refused as well: a quoted name and an address in the place of the domain, which RFC 5321 has and nobody uses.
+
     Raises:
         BadRecipient: with the reason, which does not hold the address.
     """
@@ -75,6 +77,7 @@ def check_recipient(address: str) -> None:
         raise BadRecipient("this is no mail address")
     if not address.isprintable() or any(character in '<>," ;()[]:\\' for character in address):
         raise BadRecipient("this mail address holds a character that none can have")
+    _ascii_domain(domain)
 
 
 def compose(config: Config, letter: Letter) -> EmailMessage:
@@ -252,11 +255,18 @@ def _sendable(address: str) -> str:
     """Return the address with its domain as DNS writes it (RFC 5891)."""
     check_recipient(address)
     name, _, domain = address.rpartition("@")
-    if not domain.isascii():
-        import idna  # hundreds of kilobytes that are rarely needed
+    return f"{name}@{_ascii_domain(domain)}"
 
-        domain = idna.encode(domain, uts46=True).decode("ascii")
-    return f"{name}@{domain}"
+
+def _ascii_domain(domain: str) -> str:
+    if domain.isascii():
+        return domain
+    import idna  # hundreds of kilobytes that are rarely needed
+
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise BadRecipient("this mail address has a domain that cannot be one") from None
 
 
 def _address(address: str, shown: str = "") -> Address:
