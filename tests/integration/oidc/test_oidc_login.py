@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from cloudeye.extensions import db
-from cloudeye.models import Identity, OneTimeToken, User, utcnow
+from cloudeye.models import AttemptCounter, Identity, OneTimeToken, User, utcnow
 from cloudeye.services import oidc
 from tests.integration.oidc.provider import CLIENT, Provider, part_of
 from tests.integration.oidc.visitor import PATH, Visitor, account, counts
@@ -197,3 +197,12 @@ def test_the_user_row_is_found_by_the_link_and_not_by_the_address(world: World, 
     with world.app.app_context():
         linked = db.session.scalars(select(User.id).join(Identity, Identity.user_id == User.id)).all()
     assert linked == [number]
+
+
+def test_refused_logins_are_counted_for_their_address_and_good_ones_are_not(world: World, provider: Provider) -> None:
+    visitor = Visitor(world, provider)
+    assert visitor.logs_in().status_code == 200
+    for _ in range(3):
+        assert visitor.sends(access_token="opaque").status_code == 401
+    with world.app.app_context():
+        assert sum(db.session.scalars(select(AttemptCounter.count))) == 3
