@@ -127,6 +127,9 @@ def _application(stack: Mapping[str, Any]) -> Iterator[str]:
             yield f"attempts.{key} is {attempts!r}: it must read like 10 per minute, or 10 per 15 minutes"
     if re.match(r"http://(?!(127\.0\.0\.1|localhost|\[::1\])(:|/|$))", stack["oidc"]["issuer"]):
         yield f"oidc.issuer is {stack['oidc']['issuer']!r}: only a loopback address may be asked without TLS"
+    mail = stack["mail"]
+    if mail["user"] and mail["security"] == "none" and mail["host"] not in ("127.0.0.1", "::1", "localhost"):
+        yield f"mail.security is none: the password of mail.user would go to {mail['host']} in the clear"
     if stack["oidc"]["issuer"] and not stack["oidc"]["client_id"]:
         yield "oidc.client_id is empty: the issuer's tokens name it as their audience"
 

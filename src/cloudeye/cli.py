@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from flask import Flask, current_app
@@ -21,6 +23,7 @@ from cloudeye.services.oidc_provider import Unavailable, provider
 from cloudeye.services.readiness import VERSIONS, check_readiness
 
 MIGRATIONS = VERSIONS.parent
+REACH_SECONDS = 3
 CHECKOUT = Path(__file__).resolve().parents[2]
 OWN_TESTS = ("tests/unit/cloudeye", "tests/integration")  # those of the application; `make test` runs all
 
@@ -67,15 +70,22 @@ def create_admin(email: str, password_file: Path) -> None:
 @click.command()
 @with_appcontext
 def check() -> None:
-    """Check the configuration, that the database is reachable, and its migrations."""
+    """Check the configuration, the database and its migrations, and whether the other servers are reachable."""
     config: Config = current_app.config["CLOUDEYE"]
     click.echo(f"configuration: complete ({config.environment}, release {config.release})")
     found = check_readiness(db.engine)
     if not found.reachable:
         raise click.ClickException(f"database: unreachable: {found.error}")
     click.echo(f"database: reachable ({db.engine.dialect.name})")
+    # What follows is said, and no failure: a release can do without it for a while.
+    if config.mail.host:
+        click.echo(f"mail: {config.mail.host} {_reach(config.mail.host, config.mail.port)}")
+    else:
+        click.echo(f"mail: written to files in {config.data_dir / 'mail'}, since mail.host is empty")
+    if config.cache_url:
+        parts = urlsplit(config.cache_url)
+        click.echo(f"cache: {parts.hostname} {_reach(parts.hostname or '', parts.port or 6379)}")
     if config.oidc.issuer:
-        # Said, and no failure: a release can do without logins by it for a while.
         try:
             click.echo(f"issuer: reachable, keys: {provider(config.oidc.issuer).reach()}")
         except Unavailable as unavailable:
@@ -85,6 +95,14 @@ def check() -> None:
             f"migrations: {', '.join(found.missing)} missing; run: flask --app cloudeye.wsgi db upgrade"
         )
     click.echo("migrations: complete")
+
+
+def _reach(host: str, port: int) -> str:
+    try:
+        socket.create_connection((host, port), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        return f"is not reachable at port {port}: {error}"
+    return f"is reachable at port {port}"
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,23 @@ def test_check_finds_an_unreachable_database_missing_migrations_and_a_complete_o
     assert flask(settings, "db", "upgrade").returncode == 0
     complete = flask(settings, "check")
     assert (complete.returncode, complete.stdout.splitlines()[-1]) == (0, "migrations: complete")
+
+
+def test_check_says_of_the_other_servers_whether_they_are_reachable(settings: dict[str, str]) -> None:
+    flask(settings, "db", "upgrade")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        there, nowhere = server.getsockname()[1], nobody.getsockname()[1]
+        others = {
+            "APP_MAIL_HOST": "127.0.0.1",
+            "APP_MAIL_PORT": str(there),
+            "APP_CACHE_URL": f"redis://127.0.0.1:{nowhere}/0",
+        }
+        done = flask({**settings, **others}, "check")
+    assert done.returncode == 0
+    assert f"mail: 127.0.0.1 is reachable at port {there}" in done.stdout
+    assert f"cache: 127.0.0.1 is not reachable at port {nowhere}" in done.stdout
+    assert f"mail: written to files in {settings['APP_DATA_DIR']}/mail" in flask(settings, "check").stdout
 
 
 def test_what_a_command_logs_is_json(settings: dict[str, str]) -> None:

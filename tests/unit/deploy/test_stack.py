@@ -98,6 +98,15 @@ def test_requests_are_written_down_where_somebody_keeps_the_file_small(
     assert settings(load(profile, layers=[set_layer(assignments)]))["GUNICORN_ACCESS_LOG"] == written
 
 
+@pytest.mark.parametrize(("host", "refused"), [("smtp.example.com", True), ("127.0.0.1", False)])
+def test_the_mail_servers_password_does_not_travel_in_the_clear(host: str, refused: bool) -> None:
+    assignments = [f"mail.host={host}", "mail.security=none", "mail.user=us"]
+    if refused:
+        assert f"the password of mail.user would go to {host} in the clear" in problems_of(*assignments)[0]
+    else:
+        assert load("host", layers=[set_layer(assignments)])["mail"]["host"] == host
+
+
 def test_every_problem_is_reported_at_once() -> None:
     assert len(problems_of("nginx.htp_port=1", "api.prots=[1]", "nginx.user=5")) == 3
 
