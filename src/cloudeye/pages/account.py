@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from flask import flash, redirect, render_template, request, url_for
 from flask_login import current_user
+from markupsafe import Markup
 from marshmallow import ValidationError
 from sqlalchemy import select
 
@@ -27,7 +28,11 @@ from cloudeye.services import accounts, keys, sessions, users
 from cloudeye.tokens import revocation_lifetime
 
 PROFILE = ("username", "phone", "language", "time_zone")
-TIME_ZONES = sorted(available_timezones())  # read from files, so not while somebody waits
+# Read from files, and written out, before anybody waits for it: there are about six hundred.
+TIME_ZONES = ["", *sorted(available_timezones())]  # the first stands for no choice
+ZONE_OPTIONS = Markup("").join(
+    Markup('<option value="{0}">{1}</option>\n').format(name, name or "UTC") for name in TIME_ZONES
+)
 # What browsers call themselves, and the systems that they run on; the first that is found counts, for each names the
 # older ones as well.
 BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "FxiOS": "Firefox", "Chrome": "Chrome",
@@ -182,11 +187,18 @@ def _page(me: User, sent: Form | None = None) -> Any:
         sessions=here,
         keys=mine,
         language_choices=[(name, said) for name, said in NAMES.items()],
-        time_zone_choices=[("", "UTC"), *((name, name) for name in TIME_ZONES)],
+        zone_options=_zone_options(forms["profile"].values["time_zone"]),
         scopes=keys.SCOPES,
         now=utcnow(),
     )
     return sent.answer(page)
+
+
+def _zone_options(chosen: str) -> Markup:
+    if chosen not in TIME_ZONES:
+        return ZONE_OPTIONS
+    value = Markup('value="{0}"').format(chosen)
+    return Markup(str(ZONE_OPTIONS).replace(value, f"{value} selected", 1))  # noqa: S704 - of escaped parts
 
 
 @limit_reset

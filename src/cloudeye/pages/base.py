@@ -135,7 +135,7 @@ class Form:
 
     def refuse(self, status: int, message: str, data: Any = None, headers: Mapping[str, str] | None = None) -> None:
         """Say why a form is not accepted: at its fields, or above them."""
-        texts = {str(name): list(_texts(messages)) for name, messages in (data or {}).items()}
+        texts = {str(name): list(dict.fromkeys(_texts(messages))) for name, messages in (data or {}).items()}
         self.status, self.headers = status, headers or {}
         self.errors = {name: said for name, said in texts.items() if name in self.values}
         general = [text for name, said in texts.items() if name not in self.values for text in said]

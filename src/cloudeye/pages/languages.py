@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from babel import Locale
 from babel.dates import format_datetime
-from flask import abort, current_app, redirect, request, url_for
+from flask import abort, current_app, g, redirect, request, url_for
 from flask_login import current_user
 
 from cloudeye.config import Config
@@ -56,7 +57,10 @@ def here() -> str:
 
 def show_clock(time: datetime) -> str:
     """Return a time in the visitor's zone and language, without the zone's name."""
-    return str(format_datetime(time, "medium", tzinfo=zone_of(time_zone()), locale=language()))
+    if "clock" not in g:  # once for all the times on a page
+        g.clock = zone_of(time_zone()), Locale.parse(language())
+    zone, locale = g.clock
+    return str(format_datetime(time, "medium", tzinfo=zone, locale=locale))
 
 
 def zone_name() -> str:

@@ -107,7 +107,15 @@ def _list(form: Form) -> Any:
         if name in asked:
             query = query.where(getattr(User, name) == asked[name])
     found, paging = page_of(sorted_by(query, User, asked["sort"]), asked["page"], asked["per_page"])
-    page = render_template("people.html", people=found, paging=paging, filter=chosen, form=form, role_choices=_roles())
+    page = render_template(
+        "people.html",
+        people=found,
+        paging=paging,
+        filter=chosen,
+        form=form,
+        role_choices=_roles(),
+        words={**dict(_roles()), True: gettext("active"), False: gettext("inactive")},
+    )
     return form.answer(page) if form.status != 200 else chosen.answer(page)
 
 

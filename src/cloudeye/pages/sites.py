@@ -17,7 +17,7 @@ from cloudeye.pages.base import Form, blueprint, members_only
 from cloudeye.schemas.sites import NewSiteSchema
 from cloudeye.services import sites
 
-PER_PAGE = 100
+PER_PAGE = 50  # more would hold the hub for too long while the page is written
 STATE_WORDS = (N_("up"), N_("down"), N_("unknown"))  # of the template; the words of STATES
 
 
@@ -64,6 +64,7 @@ def _page(form: Form) -> Any:
             "sites.html",
             sites=found,
             counts={state: counts[state] for state in STATES},
+            words={state: gettext(state) for state in STATES},
             page=page,
             pages=pages,
             form=form,

@@ -54,11 +54,17 @@ def register(app: Flask) -> None:
 
 
 def let_in(user: User) -> None:
-    """Open a session for a user who has shown who they are, commit it, and put its name into the cookie."""
+    """Open a session for a user who has shown who they are, commit it, and put its name into the cookie.
+
+    A session that this browser has already ends: nobody would find it again.
+    """
+    if current_user.is_authenticated:
+        sessions.end_session(db.session(), current_user.session_id, access=revocation_lifetime())
     opened = sessions.open_session(
         db.session(), user, method="password", agent=request.user_agent.string, lifetime=refresh_lifetime()
     )
     db.session.commit()
+    g.user_id = user.id
     session.clear()  # what a stranger was given is not kept by somebody who is known
     session.permanent = True
     login_user(Visitor(user.id, user.username, user.role, user.language, user.time_zone, opened.id))

@@ -74,6 +74,14 @@ def test_logging_out_ends_the_session_so_that_a_copied_cookie_is_worth_nothing(w
         assert db.session.scalars(select(Revocation.session_id)).all() == [session_id]
 
 
+def test_logging_in_once_more_leaves_no_session_behind(world: World, browser: Browser) -> None:
+    browser.logs_in("owner")
+    (token,) = values_of(browser.opens("/"), "(//input[@name='csrf_token']/@value)[1]")
+    fields = {"csrf_token": token, "email": "mate@example.com", "password": PASSWORD}
+    assert browser.client.post("/login", data=fields, headers=ACCEPT).status_code == 303
+    assert (len(sessions_of(world, "owner")), len(sessions_of(world, "mate"))) == (0, 1)
+
+
 def test_a_session_that_ends_elsewhere_ends_the_cookie_at_once(world: World, browser: Browser) -> None:
     browser.logs_in("owner")
     with world.app.app_context():
