@@ -229,7 +229,8 @@ def test_a_page_shows_times_in_the_zone_and_language_of_the_visitor(world: World
             year=2026, month=1, day=31, hour=20, minute=5, second=6, microsecond=0
         )
     page = owner.asks("GET", "/").text
-    assert "2026年2月1日 04:05:06 (Asia/Shanghai)" in page
+    assert ">2026年2月1日 04:05:06</time>" in page
+    assert "时间以 Asia/Shanghai 时区显示。" in page
     assert '<html lang="zh-Hans">' in page
 
 
