@@ -8,7 +8,9 @@ Three habits of the standard driver do not suit that, and this module replaces t
   somebody else has (SQLITE_BUSY_SNAPSHOT; waiting does not help). Here the first statement that writes opens
   the transaction with BEGIN IMMEDIATE, and a read outside of one is a transaction of its own, so readers
   hold nothing. What a unit of work sees is thus like READ COMMITTED on a server.
-* A commit is on the disk before it is reported (``synchronous=FULL``); in WAL mode that is one fsync.
+* A commit is on the disk before it is reported (``synchronous=FULL``); in WAL mode that is one fsync. How long that
+  takes is the disk's affair, so under gevent it happens in a thread. Statements run where they are: they find what
+  they need in memory, and cost more to hand over than to run.
 
 See https://www.sqlite.org/wal.html, https://www.sqlite.org/lang_transaction.html and
 https://www.sqlite.org/rescode.html#busy_snapshot.
@@ -18,8 +20,10 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 BUSY_SECONDS = 10.0
@@ -42,6 +46,23 @@ def _patiently(act: Callable[[], _Result]) -> _Result:
                 raise
         time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         wait = min(wait * 2, LONGEST_WAIT)
+
+
+def _aside(act: Callable[[], _Result]) -> _Result:
+    """Call in a thread where the others go on meanwhile."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("socket"):
+        return act()
+    result: _Result = _threads().apply(act)
+    return result
+
+
+@cache
+def _threads() -> Any:
+    # Of its own: behind a queue of passwords to be hashed, everybody would wait for the write lock.
+    from gevent.threadpool import ThreadPool
+
+    return ThreadPool(2)
 
 
 class Cursor(sqlite3.Cursor):
@@ -86,7 +107,8 @@ class Connection(sqlite3.Connection):
 
     def commit(self) -> None:
         """Commit, if a transaction is open."""
-        _patiently(super().commit)
+        if self.in_transaction:
+            _patiently(lambda: _aside(super(Connection, self).commit))
 
 
 # isolation_level None: the driver opens no transaction by itself. timeout 0: SQLite does not sleep.

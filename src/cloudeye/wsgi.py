@@ -7,6 +7,7 @@ import click
 from cloudeye import logs, tracing
 from cloudeye.app import create_app
 from cloudeye.config import Config, ConfigurationError
+from cloudeye.warm import warm
 
 on_command_line = click.get_current_context(silent=True) is not None
 try:
@@ -17,3 +18,5 @@ except ConfigurationError as error:
     raise
 logs.start(config.log_level, "flask" if on_command_line else os.environ.get("APP_INSTANCE", "api"), tracing.context)
 app = create_app(config)
+if not on_command_line:
+    warm(app)

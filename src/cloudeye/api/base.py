@@ -16,7 +16,7 @@ from flask import Request, Response, current_app, request
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
 from cloudeye.config import Config
@@ -28,6 +28,9 @@ from cloudeye.services import accounts
 from cloudeye.tokens import revocation_lifetime
 
 LARGEST_ID = 2**63 - 1
+# More than any body that fits; reading and refusing a megabyte of small things would hold up the others for seconds.
+MAXIMUM_BODY = 65_536
+MAXIMUM_FIELDS = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -41,10 +44,15 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
         """Read the body; what Python will not read is no JSON either: it is nested too deeply, or a number too long."""
+        if len(req.get_data(cache=True)) > MAXIMUM_BODY:
+            raise RequestEntityTooLarge
         try:
-            return super().load_json(req, schema)
+            body = super().load_json(req, schema)
         except (RecursionError, ValueError) as error:
             return self._handle_invalid_json_error(error, req)  # type: ignore[arg-type]
+        if isinstance(body, dict) and len(body) > MAXIMUM_FIELDS:
+            raise ma.ValidationError([N_("Too many fields.")])
+        return body
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]

@@ -75,6 +75,18 @@ class Choice(fields.Boolean):
         super().__init__(truthy={"true"}, falsy={"false"}, **kwargs)
 
 
+class Some(fields.List[Any]):
+    """A list that is looked at only if it is not too long."""
+
+    def __init__(self, inner: fields.Field[Any], *, most: int, **kwargs: Any) -> None:
+        super().__init__(inner, validate=validate.Length(1, most), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._validate(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Future(fields.AwareDateTime):
     """A moment to come, kept in UTC."""
 
@@ -142,7 +154,7 @@ class CursorQuerySchema(ma.Schema):
     """Which part of a history."""
 
     cursor = fields.String(validate=validate.Regexp(CURSOR), metadata={"description": "from a paging block's next"})
-    limit = Count(load_default=100, validate=validate.Range(1, 1000))
+    limit = Count(load_default=100, validate=validate.Range(1, 200))
 
 
 class CursorPagingSchema(ma.Schema):

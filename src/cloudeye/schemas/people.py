@@ -19,6 +19,7 @@ from cloudeye.schemas.common import (
     Line,
     PageQuerySchema,
     Password,
+    Some,
 )
 from cloudeye.services.keys import SCOPES
 
@@ -169,9 +170,7 @@ class NewKeySchema(ma.Schema):
     """A key to be made."""
 
     name = Line(required=True, validate=validate.Length(1, 80))
-    scopes = fields.List(
-        fields.String(validate=validate.OneOf(SCOPES)), required=True, validate=validate.Length(1, len(SCOPES))
-    )
+    scopes = Some(fields.String(validate=validate.OneOf(SCOPES)), required=True, most=len(SCOPES))
     expires_at = Future(allow_none=True)
 
 
