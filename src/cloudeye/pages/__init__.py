@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from flask import Flask
 
@@ -13,8 +12,6 @@ from cloudeye.pages import account, entrance, languages, people, sites, visitors
 from cloudeye.pages.base import blueprint
 
 __all__ = ["account", "entrance", "languages", "people", "register", "sites"]  # their views are on the blueprint
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def register(app: Flask) -> None:
@@ -37,5 +34,3 @@ def register(app: Flask) -> None:
         language_names={name: (language_tag(name), said) for name, said in languages.NAMES.items()},
     )
     app.jinja_env.filters["clock"] = languages.show_clock
-    for name in sorted(path.name for path in TEMPLATES.glob("*.html")):
-        app.jinja_env.get_template(name)  # compiling one takes too long to do it while a request waits

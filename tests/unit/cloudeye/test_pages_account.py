@@ -126,6 +126,14 @@ def test_a_wrong_present_password_changes_nothing_and_counts_as_a_failed_login(w
     assert mails(world) == []
 
 
+def test_somebody_without_a_password_is_shown_the_way_to_one(world: World, browser: Browser) -> None:
+    with world.changing_user("owner") as owner:
+        owner.password_hash = None
+    page = browser.opens("/account")
+    assert values_of(page, "//input[@type='password']") == []
+    assert values_of(page, "//section[@aria-labelledby='password']//a/@href") == ["/reset"]
+
+
 def test_an_address_is_changed_by_the_button_behind_the_link_of_its_mail(world: World, browser: Browser) -> None:
     sent = browser.sends(browser.opens("/account"), "/account/email", email="Owner.Of@Example.org", password=PASSWORD)
     assert text_of(browser.follows(sent), NOTE) == [SENT]
