@@ -29,7 +29,7 @@ def current(row: _Row) -> _Row:
     """
     g.row = row
     tags = request.if_match
-    if request.method in ("PUT", "PATCH", "DELETE") and tags and not tags.star_tag:
+    if request.method in ("PUT", "PATCH", "DELETE") and "If-Match" in request.headers and not tags.star_tag:
         versions = {tag.partition(".")[0] for tag in tags.as_set(include_weak=True) if tag}
         if str(row.version) not in versions:
             raise Problem(412, LOST_UPDATE)
