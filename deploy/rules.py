@@ -47,6 +47,7 @@ INEQUALITIES = (
 OWN_SECRETS = {"secret_key", "database_password", "admin_password", "mail_password", "oidc_client_secret"}
 
 ALIAS = re.compile(r"(/[\w.-]+)+=(/[\w.-]+)+")
+PATH = re.compile(r"(/[\w.-]+)+")
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 ATTEMPTS = re.compile(r"[1-9][0-9]* per ([1-9][0-9]* )?(second|minute|hour|day)s?")
 
@@ -116,6 +117,9 @@ def _application(stack: Mapping[str, Any]) -> Iterator[str]:
     for alias in stack["app"]["aliases"]:
         if not ALIAS.fullmatch(alias):
             yield f"app.aliases holds {alias!r}: it must be of the form /short=/api/v1/real"
+    for path in stack["app"]["private_paths"]:
+        if not PATH.fullmatch(path):
+            yield f"app.private_paths holds {path!r}: it must be a path such as /reset"
     for origin in stack["app"]["cors_origins"]:
         if not ORIGIN.fullmatch(origin):
             yield f"app.cors_origins holds {origin!r}: it must be an origin such as https://app.example.com"

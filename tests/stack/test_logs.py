@@ -97,6 +97,24 @@ def test_what_nginx_writes_down_of_a_request_holds_no_secret(stack: LocalStack) 
         assert secret not in everything
 
 
+def test_a_link_from_a_mail_that_fails_leaves_no_token_in_nginxs_error_log(stack: LocalStack) -> None:
+    token, ordinary = uuid.uuid4().hex, uuid.uuid4().hex
+    groups = [f"api-{port}:*" for port in stack.values["api"]["ports"]]
+    stack.supervisorctl("stop", *groups)
+    try:
+        # Until the ports are let go, a request waits for an instance to come back.
+        time.sleep(stack.values["timeouts"]["socket_release"] + 2)
+        assert stack.ask("GET", f"/login?next={ordinary}")[0] == 502
+        links = [f"{path}?token={token}" for path in ("/verify", "/reset", "/email")]
+        assert [stack.ask("GET", link)[0] for link in links] == [502] * 3
+    finally:
+        stack.supervisorctl("start", *groups)
+        stack.command("up")
+    log = Path(stack.values["paths"]["log"], f"{stack.values['stack']['name']}.error.log").read_text()
+    assert ordinary in log
+    assert token not in log
+
+
 @pytest.mark.timeout(180)
 def test_rotation_under_requests_loses_and_tears_no_line(
     stack: LocalStack, token: str, full: bool, capsys: pytest.CaptureFixture[str]
