@@ -6,10 +6,12 @@ and TRIED_IDS, the users without whom the run could not go on.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
 import time
+import zlib
 from typing import Any
 
 import requests
@@ -18,6 +20,7 @@ import schemathesis
 URL, EMAIL, PASSWORD = (os.environ[f"TRIED_{name}"] for name in ("URL", "EMAIL", "PASSWORD"))
 KEPT_USERS = {int(number) for number in os.environ["TRIED_IDS"].split(",")}
 
+NUMBERS = itertools.count()
 TOKEN_SECONDS = 300
 # After these the session that asked may be over. Each is asked in a session of its own.
 ENDING = frozenset({"log_out", "end_other_sessions", "end_session", "change_password"})
@@ -37,12 +40,12 @@ BY_STATE = {
 }
 
 
-def log_in() -> str:
+def log_in(which: str = "access_token") -> str:
     """Return a token of who asks."""
     body = {"email": EMAIL, "password": PASSWORD}
     answer = requests.post(f"{URL}/api/v1/auth/login", json=body, timeout=30)
     answer.raise_for_status()
-    return str(answer.json()["data"]["access_token"])
+    return str(answer.json()["data"][which])
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -78,6 +81,30 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
         if number.isdigit() and int(number) in KEPT_USERS:
             case.headers = case.headers or {}
             case.headers["If-Match"] = '"0.0"'
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if case.headers and "Idempotency-Key" in case.headers:
+        # schemathesis sends a sequence again that it wants to shorten, and would be told once more of the making of
+        # what was removed since. That a key is good for one answer is proved elsewhere.
+        case.headers["Idempotency-Key"] = f"{case.headers['Idempotency-Key'][:240]}{next(NUMBERS)}"
+    _know_the_secret(case)
+
+
+def _know_the_secret(case: schemathesis.Case) -> None:
+    """Put what nobody can guess into every other body that fits, so that success is seen as well."""
+    if not isinstance(case.body, dict):
+        return
+    if zlib.crc32(json.dumps(case.body, sort_keys=True).encode()) % 2:
+        return
+    operation = _operation(case)
+    if operation == "log_in":
+        case.body = {"email": EMAIL, "password": PASSWORD}
+    elif operation == "refresh":
+        case.body = {"refresh_token": log_in("refresh_token")}
+    elif operation == "change_password":
+        case.body = {"old_password": PASSWORD, "new_password": PASSWORD}
+    elif operation == "request_email_change":
+        case.body = {**case.body, "password": PASSWORD}
 
 
 @schemathesis.check
