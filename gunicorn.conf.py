@@ -25,6 +25,7 @@ timeout = int(_env["GUNICORN_TIMEOUT"])
 graceful_timeout = int(_env["GUNICORN_GRACEFUL_TIMEOUT"])
 keepalive = int(_env["GUNICORN_KEEPALIVE"])
 backlog = 2048
+limit_request_line = 8190  # what nginx lets through; to a longer one gunicorn answers with a page of its own
 
 reload = _env["GUNICORN_RELOAD"] == "1"
 loglevel = _env["GUNICORN_LOGLEVEL"]
