@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, update
+from sqlalchemy import func, select, update
 
 from cloudeye.extensions import db
 from cloudeye.models import Message, OneTimeToken, User, utcnow
@@ -125,21 +125,10 @@ def test_nobody_registers_where_admins_make_the_accounts(world: World) -> None:
 def test_neither_answer_nor_work_tells_who_has_an_account(
     open_world: World, path: str, known: Any, unknown: Any
 ) -> None:
-    with open_world.app.app_context():
-        engine = db.engine
-
     def watch(body: Any) -> tuple[int, bytes, list[str]]:
         """The answer, and the statements that it took."""
-        statements: list[str] = []
-
-        def note(*arguments: Any) -> None:
-            statements.append(re.sub(r"\s+", " ", arguments[2]))
-
-        event.listen(engine, "before_cursor_execute", note)
-        try:
+        with open_world.statements() as statements:
             answer = post(open_world, path, body)
-        finally:
-            event.remove(engine, "before_cursor_execute", note)
         return answer.status_code, answer.data, statements
 
     watch(unknown)  # whatever is done at the first time only

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from cloudeye import tokens
 from cloudeye.extensions import db
@@ -120,18 +120,8 @@ def test_a_session_that_nobody_used_for_long_is_over(world: World) -> None:
 def test_an_authenticated_read_asks_for_no_user_row(world: World) -> None:
     owner = world.log_in("owner")
     owner.gets("sites")
-    statements: list[str] = []
-    with world.app.app_context():
-        engine = db.engine
-
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with world.statements() as statements:
         assert owner.gets("sites").status_code == 200
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
     assert statements
     assert not [text for text in statements if "FROM users" in text or "user_sessions" in text]
 
@@ -218,20 +208,10 @@ def test_nobody_ends_or_sees_the_session_of_another(world: World) -> None:
 def test_revocations_are_read_at_most_once_in_two_seconds(world: World) -> None:
     owner = world.log_in("owner")
     owner.gets("sites")
-    statements: list[str] = []
-    with world.app.app_context():
-        engine = db.engine
-
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
     world.app.extensions["cloudeye-revocations"].read_at = float("-inf")
-    event.listen(engine, "before_cursor_execute", note)
     begun = time.monotonic()
-    try:
+    with world.statements() as statements:
         for _ in range(10):
             owner.gets("sites")
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
     asked = sum("FROM revocations" in text for text in statements)
     assert 1 <= asked <= 1 + (time.monotonic() - begun) // tokens.REVOCATIONS_SECONDS

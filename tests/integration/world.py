@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from cloudeye import cli
@@ -183,6 +184,22 @@ class World:
     def stranger(self) -> Person:
         """Return somebody without an account."""
         return Person(self.app.test_client(), "stranger", 0)
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """Collect the SQL that the application sends, each statement as one line."""
+        with self.app.app_context():
+            engine = db.engine
+        found: list[str] = []
+
+        def note(*arguments: Any) -> None:
+            found.append(" ".join(arguments[2].split()))
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield found
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
 
     @contextmanager
     def changing_user(self, name: str) -> Iterator[User]:
