@@ -216,6 +216,8 @@ def run_ledger(args: argparse.Namespace) -> int:
 
 
 def run_exec(args: argparse.Namespace) -> int:
+    if args.set:
+        raise StackError(["--set: a command runs with the values that the stack was started with; set them there"])
     if not (args.config or os.environ.get("STACK_CONFIG") or args.profile == "host"):
         from deploy.cli import stack_of  # here: that module imports this one
 

@@ -37,6 +37,7 @@ class Caller:
     id: int
     role: str
     session_id: str | None = None  # none for a key
+    version: int | None = None  # of the user's access when the token was made; none for a key
     scopes: frozenset[str] | None = None  # None: everything the user may do
     language: str | None = None
     time_zone: str | None = None
@@ -79,6 +80,9 @@ def caller_from_token() -> Caller:
     Raises:
         Problem: 401, there is no valid token.
     """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":  # whatever its case (RFC 9110, section 11.1); Flask-JWT-Extended takes one
+        request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     try:
         verify_jwt_in_request()
         claims = get_jwt()
@@ -86,6 +90,7 @@ def caller_from_token() -> Caller:
             int(claims["sub"]),
             claims["role"],
             session_id=claims["sid"],
+            version=claims["ver"],
             language=claims["lang"],
             time_zone=claims["tz"],
         )
@@ -124,7 +129,7 @@ def _guarded(view: _View, *, admin: bool, keys_too: bool) -> _View:
             raise Problem(403, "This API key may not do that.")
         if request.method not in SAFE_METHODS:
             user = db.session.get(User, found.id)
-            if user is None or not user.active:
+            if user is None or not user.active or found.version not in (None, user.access_version):
                 raise unauthorized("This account is not active.")
             found = replace(found, role=user.role)
         g.caller, g.user_id = found, found.id

@@ -19,6 +19,7 @@ from cloudeye.extensions import db
 from cloudeye.models import Base
 from cloudeye.schemas.common import MINIMUM_PASSWORD
 from cloudeye.services import sites, users
+from cloudeye.services.mail import BadRecipient, check_recipient
 from cloudeye.services.oidc_provider import Unavailable, provider
 from cloudeye.services.readiness import VERSIONS, check_readiness
 
@@ -54,17 +55,29 @@ def add_migrations(app: Flask) -> None:
 )
 @with_appcontext
 def create_admin(email: str, password_file: Path) -> None:
-    """Make an admin; one that is already there is left as it is."""
+    """Make an admin; a user who is already there is left alone, unless there would be no admin at all."""
     password = password_file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
     if len(password) < MINIMUM_PASSWORD:
         raise click.ClickException(f"{password_file} holds fewer than {MINIMUM_PASSWORD} characters")
     try:
-        users.create_user(db.session(), username=email.partition("@")[0], email=email, password=password, role="admin")
-        db.session.commit()
-    except users.Taken:
-        click.echo(f"{email} is already there")
-    else:
+        check_recipient(email)
+    except BadRecipient as bad:
+        raise click.ClickException(f"{email}: {bad}") from None
+    session = db.session()
+    try:
+        users.create_user(session, username=email.partition("@")[0], email=email, password=password, role="admin")
+        session.commit()
         click.echo(f"{email} was added")
+    except users.Taken:
+        there = users.find_user(session, email)
+        if there is None or (there.active and there.is_admin):
+            click.echo(f"{email} is already there")
+        elif users.has_admin(session):
+            click.echo(f"{email} is already there, but is no active admin; an admin can change that")
+        else:
+            there.role, there.active = "admin", True
+            session.commit()
+            click.echo(f"{email} is already there, and admin now: there was none")
 
 
 @click.command()

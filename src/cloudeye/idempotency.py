@@ -10,6 +10,7 @@ See draft-ietf-httpapi-idempotency-key-header. Records are kept for KEPT and the
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -59,7 +60,7 @@ def once(user_id: int, act: Callable[[], Response]) -> Response:
                 key=key,
                 fingerprint=fingerprint,
                 status=response.status_code,
-                body=response.get_data(as_text=True),
+                body=_kept(response),
                 etag=response.headers.get("ETag"),
             )
         )
@@ -86,9 +87,19 @@ def _find(user_id: int, key: str, fingerprint: str) -> Response | None:
         raise Problem(422, "This Idempotency-Key was used for another request.")
     response = current_app.response_class(record.body, status=record.status, mimetype="application/json")
     response.headers["Idempotency-Replayed"] = "true"
+    response.headers["Cache-Control"] = "private, no-cache"
     if record.etag:
         response.headers["ETag"] = record.etag
     return response
+
+
+def _kept(response: Response) -> str:
+    """Return what is recorded of an answer: all of it but a secret, which is shown once and kept nowhere."""
+    answer = response.get_json()
+    if "secret" not in (answer.get("data") or {}):
+        return response.get_data(as_text=True)
+    answer["data"]["secret"] = None
+    return json.dumps(answer)
 
 
 def _fingerprint() -> str:

@@ -18,6 +18,7 @@ from cloudeye.models import Site, User
 
 _Row = TypeVar("_Row", User, Site)
 
+NEVER_CACHED = {"Cache-Control": "no-store"}  # for answers that hold a token or a key (RFC 6749, section 5.1)
 LOST_UPDATE = N_("This was changed by somebody else since you read it.")
 
 
@@ -43,7 +44,7 @@ def tag(response: Response) -> Response:
     digest = hashlib.sha256(response.get_data()).hexdigest()[:20]
     row = g.get("row")
     response.set_etag(digest if row is None else f"{row.version}.{digest}")
-    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers.setdefault("Cache-Control", "private, no-cache")
     if request.method in ("GET", "HEAD"):
         response.make_conditional(request)
     return response

@@ -18,11 +18,13 @@ https://www.sqlite.org/rescode.html#busy_snapshot.
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -53,8 +55,19 @@ def _aside(act: Callable[[], _Result]) -> _Result:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("socket"):
         return act()
-    result: _Result = _threads().apply(act)
+    results, errors = _threads().apply(_outcome, (act,))
+    if errors:
+        raise errors[0]
+    result: _Result = results[0]
     return result
+
+
+def _outcome(act: Callable[[], _Result]) -> tuple[list[_Result], list[Exception]]:
+    """Return what came of it; gevent logs what a thread of a pool raises as a failure, and being busy is none."""
+    try:
+        return [act()], []
+    except Exception as error:
+        return [], [error]
 
 
 @cache
@@ -97,6 +110,9 @@ class Connection(sqlite3.Connection):
     """A connection whose cursors are the ones above, in WAL mode, with foreign keys enforced."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # SQLite would make the file readable for all; what it makes beside it has the file's permissions.
+        with suppress(OSError):
+            os.close(os.open(args[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         super().__init__(*args, **kwargs)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             _patiently(lambda: self.execute(f"PRAGMA {pragma}").close())  # noqa: B023 - called at once

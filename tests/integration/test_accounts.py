@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from cloudeye.extensions import db
 from cloudeye.models import Message, OneTimeToken, User, utcnow
-from tests.integration.world import PASSWORD, World, end
+from tests.integration.world import PASSWORD, Person, World, end
 
 EMAIL = "Newcomer@Example.org"
 WORD, NEXT_WORD = "the newcomer's word", "the newcomer's next word"
@@ -251,6 +252,76 @@ def test_the_last_admin_can_neither_step_down_nor_leave(world: World) -> None:
         assert (answer.status_code, answer.json["message"]) == (409, "This is the last active admin.")
     world.log_in("admin").asks("PATCH", f"users/{world.ids['owner']}", {"role": "admin"})
     assert world.log_in("admin").asks("DELETE", f"users/{admin.id}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("PATCH", {"role": "user"}), ("PATCH", {"active": False}), ("DELETE", None)]
+)
+def test_two_admins_who_remove_each_other_at_once_leave_one(world: World, method: str, body: Any) -> None:
+    world.log_in("admin").asks("PATCH", f"users/{world.ids['mate']}", {"role": "admin"})
+    people = [world.log_in(name) for name in ("admin", "mate")]
+    start = threading.Barrier(2)
+    found: list[int] = []
+
+    def remove(one: Person, other: Person) -> None:
+        start.wait()
+        found.append(one.asks(method, f"users/{other.id}", body).status_code)
+
+    threads = [threading.Thread(target=remove, args=pair) for pair in (people, people[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 200 in found
+    assert set(found) <= {200, 401, 403, 409}
+    with world.app.app_context():
+        assert db.session.scalar(select(func.count()).where(User.role == "admin", User.active.is_(True))) == 1
+
+
+def test_the_number_of_a_user_who_is_gone_is_never_given_again(world: World) -> None:
+    admin = world.log_in("admin")
+    last = admin.asks("POST", "users", {"username": "r1", "email": "r1@example.org"}).json["data"]["user"]["id"]
+    admin.asks("DELETE", f"users/{last}")
+    again = admin.asks("POST", "users", {"username": "r2", "email": "r2@example.org"}).json["data"]["user"]["id"]
+    assert again > last
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("kate@example.com", "kate@\uff45xample.com"),
+        ("kate@b\u00fccher.example", "kate@xn--bcher-kva.example"),
+        ("kate@example.com", "KATE@EXAMPLE.COM"),
+    ],
+)
+def test_addresses_that_are_one_mailbox_are_one_account(world: World, one: str, other: str) -> None:
+    admin = world.log_in("admin")
+    assert admin.asks("POST", "users", {"username": "kate", "email": one, "password": WORD}).status_code == 201
+    answer = admin.asks("POST", "users", {"username": "kate", "email": other})
+    assert (answer.status_code, answer.json["message"]) == (400, "Sorry. That email already exists.")
+    assert log_in(world, WORD, other).status_code == 200
+
+
+def test_the_owner_is_told_at_the_address_of_the_account(open_world: World) -> None:
+    post(open_world, "register", {**REGISTRATION, "email": "OWNER@example.com"})
+    assert [mail.recipient for mail in mails(open_world)] == ["owner@example.com"]
+
+
+def test_somebody_whose_address_an_admin_changed_is_told_at_the_old_one(world: World) -> None:
+    world.log_in("admin").asks("PATCH", f"users/{world.ids['owner']}", {"email": "moved@example.org"})
+    (mail,) = mails(world)
+    assert (mail.recipient, "moved@example.org" in mail.body) == ("owner@example.com", True)
+
+
+def test_somebody_who_never_came_is_welcomed_at_the_address_that_was_mended(world: World) -> None:
+    admin = world.log_in("admin")
+    user = admin.asks("POST", "users", {"username": "newcomer", "email": "typo@example.org"}).json["data"]["user"]
+    admin.asks("PATCH", f"users/{user['id']}", {"email": EMAIL})
+    first, second = mails(world)
+    assert (first.recipient, second.recipient) == ("typo@example.org", EMAIL)
+    body = {"token": token_of(first), "password": WORD}
+    assert post(world, "reset/confirm", body).status_code == 400
+    assert post(world, "reset/confirm", {**body, "token": token_of(second)}).status_code == 200
 
 
 def test_a_user_who_is_removed_takes_everything_along(world: World) -> None:

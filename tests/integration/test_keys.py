@@ -11,7 +11,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from cloudeye.extensions import db
-from cloudeye.models import ApiKey, utcnow
+from cloudeye.models import ApiKey, IdempotencyRecord, utcnow
 from tests.integration.world import Person, World
 
 SITE = {"name": "Example", "url": "https://example.com/"}
@@ -124,3 +124,35 @@ def test_nobody_sees_or_takes_back_the_key_of_another(world: World) -> None:
 def test_it_refuses_scopes_that_are_none(world: World, scopes: Any) -> None:
     answer = world.log_in("owner").asks("POST", "auth/keys", {"name": "robot", "scopes": scopes})
     assert (answer.status_code, list(answer.json["data"])) == (400, ["scopes"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "users/{owner}", {"email": "thief@example.com"}),
+        ("PATCH", "users/{admin}", {"email": "thief@example.com"}),
+        ("PATCH", "users/{owner}", {"role": "admin"}),
+        ("POST", "users", {"username": "thief", "email": "thief@example.com", "role": "admin"}),
+    ],
+)
+def test_not_even_an_admins_key_changes_by_what_an_account_is_entered(
+    world: World, method: str, path: str, body: Any
+) -> None:
+    secret = has_key(world.log_in("admin"), "users:read", "users:write")["secret"]
+    answer = robot(world, secret, method, path.format(**world.ids), json=body)
+    assert (answer.status_code, answer.json["message"].startswith("No API key may")) == (403, True)
+    users = robot(world, secret, "GET", "users?per_page=100").json["data"]["users"]
+    assert "thief@example.com" not in {user["email"] for user in users}
+    assert [user["role"] for user in users if user["role"] == "admin"] == ["admin"]
+
+
+def test_the_answer_that_is_given_again_holds_no_secret(world: World) -> None:
+    owner = world.log_in("owner")
+    body = {"name": "robot", "scopes": ["sites:read"]}
+    headers = {**owner.headers, "Idempotency-Key": "once"}
+    first, again = (owner.client.post("/api/v1/auth/keys", json=body, headers=headers) for _ in range(2))
+    assert first.headers["Cache-Control"] == "no-store"
+    assert again.json == {**first.json, "data": {**first.json["data"], "secret": None}}
+    with world.app.app_context():
+        (record,) = db.session.scalars(select(IdempotencyRecord))
+    assert first.json["data"]["secret"].rpartition("_")[2] not in record.body

@@ -215,3 +215,17 @@ def test_revocations_are_read_at_most_once_in_two_seconds(world: World) -> None:
             owner.gets("sites")
     asked = sum("FROM revocations" in text for text in statements)
     assert 1 <= asked <= 1 + (time.monotonic() - begun) // tokens.REVOCATIONS_SECONDS
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
+def test_the_scheme_of_a_token_may_be_written_in_any_case(world: World, scheme: str) -> None:
+    token = log_in(world.person("owner"))["access_token"]
+    answer = world.app.test_client().get("/api/v1/auth/me", headers={"Authorization": f"{scheme} {token}"})
+    assert answer.status_code == 200
+
+
+def test_answers_with_tokens_are_kept_by_no_cache(world: World) -> None:
+    owner = world.person("owner")
+    login = owner.client.post("/api/v1/auth/login", json={"email": owner.email, "password": PASSWORD})
+    refreshed = owner.asks("POST", "auth/refresh", {"refresh_token": login.json["data"]["refresh_token"]})
+    assert [answer.headers["Cache-Control"] for answer in (login, refreshed)] == ["no-store"] * 2

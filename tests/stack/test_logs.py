@@ -187,3 +187,5 @@ def test_a_command_finds_the_app_by_itself_in_the_stacks_environment(stack: Loca
     assert done.stdout.splitlines()[-1] == "migrations: complete"
     named = stack.command("exec", "--", "flask", "--app", "cloudeye.wsgi", "check")
     assert named.stdout == done.stdout
+    refused = stack.command("exec", "--set", "stack.environment=production", "--", "true", check=False)
+    assert (refused.returncode, "set them there" in refused.stderr) == (2, True)

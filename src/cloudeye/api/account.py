@@ -58,6 +58,7 @@ def log_out() -> dict[str, Any]:
 @account_only
 @blueprint.arguments(PasswordChangeSchema)
 @blueprint.response(200, DoneAnswer)
+@blueprint.others("CONFLICT")
 @limit_own_password
 def change_password(given: dict[str, str]) -> dict[str, Any]:
     """Choose another password; this ends the other sessions."""

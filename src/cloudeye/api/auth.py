@@ -13,6 +13,7 @@ from cloudeye.attempts import forgive, limit_confirmation, limit_login, limit_re
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_, gettext
+from cloudeye.preconditions import NEVER_CACHED
 from cloudeye.schemas.common import envelope, success
 from cloudeye.schemas.people import (
     LoginSchema,
@@ -40,26 +41,26 @@ EXPIRED_LINK = N_("This link has expired or was used before.")
 @blueprint.response(200, TokensAnswer)
 @blueprint.others("UNAUTHORIZED")
 @limit_login
-def log_in(given: dict[str, str]) -> dict[str, Any]:
+def log_in(given: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Exchange an e-mail and a password for an access token and a refresh token."""
     user = users.authenticate(db.session(), given["email"], given["password"])
     if user is None:
         raise unauthorized("E-mail or password is wrong.")
     tokens = start_session(user, "password", request.user_agent.string)
     db.session.commit()
-    return success("Logged in.", **tokens)
+    return success("Logged in.", **tokens), 200, NEVER_CACHED
 
 
 @blueprint.route("/refresh", methods=["POST"])
 @blueprint.arguments(RefreshSchema)
 @blueprint.response(200, TokensAnswer)
 @blueprint.others("UNAUTHORIZED")
-def refresh(given: dict[str, str]) -> dict[str, Any]:
+def refresh(given: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Exchange a refresh token for the next pair; one that was exchanged before ends the session."""
     tokens = exchange(given["refresh_token"])
     if tokens is None:
         raise unauthorized("Please log in again.")
-    return success(**tokens)
+    return success(**tokens), 200, NEVER_CACHED
 
 
 @blueprint.route("/register", methods=["POST"])

@@ -13,6 +13,7 @@ from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_, gettext
 from cloudeye.models import ApiKey
+from cloudeye.preconditions import NEVER_CACHED
 from cloudeye.schemas.common import envelope, success
 from cloudeye.schemas.people import KeySchema, NewKeySchema
 from cloudeye.services import keys
@@ -22,7 +23,11 @@ blueprint = Blueprint("keys", __name__, url_prefix="/auth/keys", description="Ke
 NewKeyAnswer = envelope(
     "NewKeyAnswer",
     key=fields.Nested(KeySchema, required=True),
-    secret=fields.String(required=True, metadata={"description": "for the X-API-Key header; it is not shown again"}),
+    secret=fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "for the X-API-Key header; null when the answer is given again"},
+    ),
 )
 KeysAnswer = envelope("KeysAnswer", keys=fields.List(fields.Nested(KeySchema), required=True))
 RemovedKeyAnswer = envelope("RemovedKeyAnswer")
@@ -41,13 +46,14 @@ def list_keys() -> dict[str, Any]:
 @account_only
 @blueprint.arguments(NewKeySchema)
 @blueprint.response(201, NewKeyAnswer)
-def add_key(given: dict[str, Any]) -> dict[str, Any]:
+def add_key(given: dict[str, Any]) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Make a key; its secret is in this answer and nowhere else."""
     try:
         key, secret = keys.create_key(db.session(), caller().id, **given)
     except keys.NameTaken:
         raise Problem(400, INVALID, {"name": [N_("You have a key of this name.")]}) from None
-    return success(gettext("%(name)s was added!", name=key.name), key=key, secret=secret)
+    answer = success(gettext("%(name)s was added!", name=key.name), key=key, secret=secret)
+    return answer, 201, NEVER_CACHED
 
 
 @blueprint.route("/<id:key_id>", methods=["DELETE"])

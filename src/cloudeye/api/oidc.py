@@ -17,6 +17,7 @@ from cloudeye.attempts import limit_login_by_token
 from cloudeye.config import Config, OidcConfig
 from cloudeye.errors import Problem
 from cloudeye.extensions import db
+from cloudeye.preconditions import NEVER_CACHED
 from cloudeye.schemas.common import envelope, success
 from cloudeye.services import oidc, one_time
 from cloudeye.tokens import start_session
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 blueprint = Blueprint("oidc", __name__, url_prefix="/auth/oidc", description="Logging in by OpenID Connect")
 
 NONCE_LIFETIME = timedelta(minutes=10)
-SECRET = {"Cache-Control": "no-store"}  # RFC 6749, section 5.1
 
 # What the schema below asks for beside its fields, in the words of JSON Schema.
 LOGIN_RULES = {
@@ -76,7 +76,7 @@ def get_oidc() -> tuple[dict[str, Any], int, dict[str, str]]:
     db.session.commit()
     seconds = int(NONCE_LIFETIME.total_seconds())
     answer = success(issuer=settings.issuer, client_id=settings.client_id, nonce=nonce, expires_in=seconds)
-    return answer, 200, SECRET
+    return answer, 200, NEVER_CACHED
 
 
 @blueprint.route("", methods=["POST"])
@@ -107,7 +107,7 @@ def log_in_by_oidc(given: dict[str, str]) -> tuple[dict[str, Any], int, dict[str
         raise Problem(503, "The issuer does not answer. Please try again in a moment.", headers=headers) from None
     tokens = start_session(user, "oidc", request.user_agent.string)
     db.session.commit()
-    return success("Logged in.", **tokens), 200, SECRET
+    return success("Logged in.", **tokens), 200, NEVER_CACHED
 
 
 def _settings() -> OidcConfig:

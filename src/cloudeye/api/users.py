@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ RemovedUserAnswer = envelope("RemovedUserAnswer")
 
 TAKEN = {"email": N_("Sorry. That email already exists."), "phone": N_("Sorry. That phone already exists.")}
 FOR_ADMINS = frozenset({"email", "role", "active"})
+FOR_PEOPLE = frozenset({"email", "role"})  # what an account is entered by, and what may be done then
 
 
 @contextmanager
@@ -67,6 +68,8 @@ def list_users(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(201, UserAnswer)
 def add_user(given: dict[str, Any]) -> dict[str, Any]:
     """Make a user, who is told so by mail; neither happens without the other."""
+    if caller().scopes is not None and given.get("role") == "admin":
+        raise _forbidden(N_("No API key may make an admin."), {"role"})
     with refusing_taken():
         user = users.create_user(db.session(), **given)
     accounts.welcome(db.session(), desk(), user)
@@ -91,9 +94,14 @@ def change_user(given: dict[str, Any], user_id: int) -> dict[str, Any]:
     """Change a user: admins anyone, others themselves but for address, role and activity."""
     user = _user(user_id)
     if not caller().is_admin and FOR_ADMINS & given.keys():
-        raise Problem(403, "Only admins may change that.", {name: [] for name in sorted(FOR_ADMINS & given.keys())})
+        raise _forbidden(N_("Only admins may change that."), FOR_ADMINS & given.keys())
+    if caller().scopes is not None and FOR_PEOPLE & given.keys():
+        raise _forbidden(N_("No API key may change that."), FOR_PEOPLE & given.keys())
+    old = user.email
     with refusing_taken(), _keeping_an_admin():
         users.change_user(db.session(), user, access=revocation_lifetime(), **given)
+    if email_key(old) != user.email_key:
+        accounts.tell_of_new_address(db.session(), desk(), user, old)
     return success(user=user)
 
 
@@ -107,6 +115,10 @@ def remove_user(user_id: int) -> dict[str, Any]:
     with _keeping_an_admin():
         users.remove_user(db.session(), user, access=revocation_lifetime())
     return success(gettext("%(name)s was removed!", name=user.email))
+
+
+def _forbidden(message: str, names: Collection[str]) -> Problem:
+    return Problem(403, message, {name: [message] for name in sorted(names)})
 
 
 @contextmanager

@@ -14,7 +14,13 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-TABLE = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+# A number is never given twice: tokens, revocations and links name rows that may be gone.
+TABLE = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+    "sqlite_autoincrement": True,
+}
 
 # SQLite hands out row numbers only for a column declared exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import unicodedata
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +18,18 @@ LANGUAGES = ("en", "zh_Hans")
 
 
 def email_key(email: str) -> str:
-    """Return the form of an address under which it is unique: two that differ in case are one."""
-    return unicodedata.normalize("NFC", email.strip()).casefold()
+    """Return the form of an address under which it is unique.
+
+    Two that differ in case are one, and so are two whose domains are written differently but are one to the mail
+    servers (UTS #46).
+    """
+    name, at, domain = unicodedata.normalize("NFC", email.strip()).rpartition("@")
+    if not domain.isascii():
+        import idna  # hundreds of kilobytes that are rarely needed
+
+        with suppress(idna.IDNAError):  # what is no domain is compared as text
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+    return f"{name.casefold()}{at}{domain.casefold()}"
 
 
 class User(Base):
@@ -37,7 +49,8 @@ class User(Base):
     language: Mapped[str | None] = mapped_column(String(16))  # one of LANGUAGES; None: what the browser asks for
     time_zone: Mapped[str | None] = mapped_column(String(64))  # a name of the IANA database; None: UTC
     # Access tokens carry it; one made before it rose is refused (see Revocation).
-    access_version: Mapped[int] = mapped_column(Integer, default=1)
+    # It begins anywhere, so that a token of a database that was thrown away changes nothing in the next one.
+    access_version: Mapped[int] = mapped_column(Integer, default=lambda: 1 + secrets.randbelow(1_000_000))
     version: Mapped[int] = mapped_column(Integer, default=1)  # counts changes, so that a lost update is noticed
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

@@ -55,6 +55,14 @@ def welcome(session: Session, desk: Desk, user: User) -> None:
     )
 
 
+def tell_of_new_address(session: Session, desk: Desk, user: User, old: str) -> None:
+    """Tell the old address that the account has another one; welcome somebody who never chose a password there."""
+    if user.password_hash is None:
+        welcome(session, desk, user)
+    else:
+        desk.write(session, old, "email_changed", user, path="/", changed_at=utcnow(), email=user.email)
+
+
 def register(session: Session, desk: Desk, *, username: str, email: str, password: str, **values: Any) -> None:
     """Send a mail by which the address can be confirmed; the account is made then.
 
@@ -72,8 +80,8 @@ def register(session: Session, desk: Desk, *, username: str, email: str, passwor
     known = user is not None
     token = one_time.issue(session, "none" if known else "register", REGISTER_LIFETIME, email=email, data=data)
     expires_at = utcnow() + REGISTER_LIFETIME
-    if known:
-        desk.write(session, email, "exists", user, path="/reset")
+    if user is not None:
+        desk.write(session, user.email, "exists", user, path="/reset")
     else:
         desk.write(session, email, "verify", path=f"/verify?token={token}", expires_at=expires_at)
 
@@ -165,8 +173,8 @@ def request_email_change(session: Session, desk: Desk, user: User, *, email: str
     other = users.find_user(session, email)
     known = other is not None and other.id != user.id
     token = one_time.issue(session, "none" if known else "email", EMAIL_LIFETIME, user_id=user.id, email=email)
-    if known:
-        desk.write(session, email, "exists", other, path="/reset")
+    if other is not None and known:
+        desk.write(session, other.email, "exists", other, path="/reset")
     else:
         desk.write(
             session, email, "email_change", user, path=f"/email?token={token}", expires_at=utcnow() + EMAIL_LIFETIME
@@ -189,7 +197,7 @@ def confirm_email_change(session: Session, desk: Desk, *, token: str) -> User:
     old = user.email
     users.change_user(session, user, access=desk.access, email=found.email)
     user.email_verified_at = utcnow()
-    desk.write(session, old, "email_changed", user, path="/", changed_at=utcnow(), email=found.email)
+    tell_of_new_address(session, desk, user, old)
     session.flush()
     return user
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from cloudeye.config import Config
 
 LONGEST_ADDRESS = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
+LONGEST_LINE = 998  # RFC 5322, section 2.1.1
 TIMEOUT = 30.0  # seconds without an answer
 # Seconds for the answer to the end of a letter: a client that gives up earlier sends again what the server may have
 # accepted (RFC 5321, section 4.5.3.2.6).
@@ -103,7 +104,9 @@ def compose(config: Config, letter: Letter) -> EmailMessage:
         message["To"] = _address(recipient)
         message["Subject"] = letter.subject
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note shall answer
-        message.set_content(letter.body)
+        # What lies in a file is read by people, who copy the link out of it.
+        plain = not config.mail.host and all(len(line.encode()) <= LONGEST_LINE for line in letter.body.splitlines())
+        message.set_content(letter.body, cte="8bit" if plain else None)
         message["Content-Language"] = letter.language.replace("_", "-")  # set_content() removes what begins so
     except ValueError as error:
         raise MailError(f"this cannot be a letter: {error}", final=True) from None

@@ -33,16 +33,20 @@ def check_password(password_hash: str | None, password: str) -> bool:
         password_hash: the hash that was kept, None for an account without password or no account at all.
         password: what was typed.
     """
-    try:
-        fits = _aside(lambda: HASHER.verify(password_hash or _nobody(), password))
-    except (VerificationError, InvalidHashError):
-        return False
-    return fits and bool(password_hash)
+    return _aside(lambda: _fits(password_hash or _nobody(), password)) and bool(password_hash)
 
 
 def is_outdated(password_hash: str) -> bool:
     """Was the hash made with other costs than those above."""
     return HASHER.check_needs_rehash(password_hash)
+
+
+def _fits(password_hash: str, password: str) -> bool:
+    # Caught here: gevent logs what a thread of its pool raises as a failure.
+    try:
+        return HASHER.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -28,6 +28,11 @@ class LastAdmin(Exception):
 def find_user(session: Session, email: str) -> User | None:
     """Return the user with this address, whatever its case."""
     return session.scalar(select(User).where(User.email_key == email_key(email)))
+
+
+def has_admin(session: Session) -> bool:
+    """Is there anybody who can administer the stack."""
+    return session.scalar(select(User.id).where(User.role == "admin", User.active.is_(True)).limit(1)) is not None
 
 
 def create_user(
@@ -127,10 +132,11 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 
 
 def _keep_an_admin(session: Session, user: User) -> None:
-    """Raise LastAdmin unless another can take over; the rows are locked, so that two cannot both step down."""
-    admins = session.scalars(
-        select(User.id).where(User.role == "admin", User.active.is_(True)).order_by(User.id).with_for_update()
-    ).all()
+    """Raise LastAdmin unless another can take over."""
+    admin = (User.role == "admin", User.active.is_(True))
+    # Writing what is there already locks the rows, and on SQLite the database: so two cannot both step down.
+    session.execute(update(User).where(*admin).values(role="admin").execution_options(synchronize_session=False))
+    admins = session.scalars(select(User.id).where(*admin)).all()
     if set(admins) <= {user.id}:
         raise LastAdmin
 

@@ -115,6 +115,31 @@ def test_an_admin_is_made_once(migrated: dict[str, str], tmp_path: Path) -> None
     end(app)
 
 
+def test_an_admin_needs_an_address(migrated: dict[str, str], tmp_path: Path) -> None:
+    password = tmp_path / "admin_password"
+    password.write_text("the admin's password\n")
+    done = flask(migrated, "create-admin", "--email", "nomail", "--password-file", str(password))
+    assert (done.returncode, "nomail: this is no mail address" in done.stderr) == (1, True)
+
+
+def test_a_user_who_is_there_becomes_admin_only_where_there_is_none(migrated: dict[str, str], tmp_path: Path) -> None:
+    password = tmp_path / "admin_password"
+    password.write_text("the admin's password\n")
+
+    def create_admin(email: str) -> str:
+        return flask(migrated, "create-admin", "--email", email, "--password-file", str(password)).stdout
+
+    flask(migrated, "seed", "--sites", "1")
+    assert create_admin("demo@example.com") == "demo@example.com is already there, and admin now: there was none\n"
+    app = create_app(Config.from_environment(migrated))
+    with app.app_context():
+        db.session.add(User(username="other", email="other@example.com"))
+        db.session.commit()
+    end(app)
+    assert "is no active admin; an admin can change that" in create_admin("other@example.com")
+    assert create_admin("demo@example.com") == "demo@example.com is already there\n"
+
+
 def test_an_admin_needs_a_password_that_is_long_enough(migrated: dict[str, str], tmp_path: Path) -> None:
     password = tmp_path / "admin_password"
     password.write_text("short\n")

@@ -33,6 +33,13 @@ def test_each_connection_is_set_up_to_lose_nothing(connection: sqlite3.Connectio
     assert connection.cursor().execute(f"PRAGMA {pragma}").fetchone() == (value,)
 
 
+def test_nobody_else_can_read_its_files(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    connection.cursor().execute("INSERT INTO numbers VALUES (1)")
+    connection.commit()
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.glob("a.sqlite3*")}
+    assert modes == {"a.sqlite3": "0o600", "a.sqlite3-wal": "0o600", "a.sqlite3-shm": "0o600"}
+
+
 def test_a_read_opens_no_transaction_and_a_write_does(connection: sqlite3.Connection) -> None:
     cursor = connection.cursor()
     cursor.execute("  select * from numbers")
