@@ -308,6 +308,12 @@ def test_without_a_server_a_letter_is_a_file_that_is_the_same_when_written_again
     assert os.stat(path).st_mode & 0o077 == 0
 
 
+def test_a_link_can_be_copied_out_of_a_file(config: Config) -> None:
+    link = f"https://eye.example.com/reset?token={'a=b_' * 30}"
+    Mailer(config).send(replace(LETTER, body=f"密码：\n\n{link}\n"))
+    assert link in (config.data_dir / "mail" / f"{LETTER.event_id}.eml").read_text("utf-8")
+
+
 def test_an_event_whose_name_would_be_a_path_is_refused(config: Config) -> None:
     with pytest.raises(MailError):
         Mailer(config).send(replace(LETTER, event_id="../../evil"))
