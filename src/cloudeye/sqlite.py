@@ -110,9 +110,11 @@ class Connection(sqlite3.Connection):
     """A connection whose cursors are the ones above, in WAL mode, with foreign keys enforced."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # SQLite would make the file readable for all; what it makes beside it has the file's permissions.
+        # SQLite would make the file readable for all; what it makes beside it has the file's permissions. A file that
+        # is there must not be opened: closing it would drop the locks of this process's other connections
+        # (https://www.sqlite.org/howtocorrupt.html, section 2.2).
         with suppress(OSError):
-            os.close(os.open(args[0], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(args[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         super().__init__(*args, **kwargs)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             _patiently(lambda: self.execute(f"PRAGMA {pragma}").close())  # noqa: B023 - called at once

@@ -40,6 +40,20 @@ def test_nobody_else_can_read_its_files(connection: sqlite3.Connection, tmp_path
     assert modes == {"a.sqlite3": "0o600", "a.sqlite3-wal": "0o600", "a.sqlite3-shm": "0o600"}
 
 
+def test_a_further_connection_takes_no_lock_away_from_the_others_of_its_process(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    connect(tmp_path).close()
+    # Whoever closes a file last takes its log away: another process must see that it is not the last one.
+    write = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('INSERT INTO numbers VALUES (2)'); "
+    write += "c.commit(); c.close()"
+    subprocess.run([sys.executable, "-c", write, str(tmp_path / "a.sqlite3")], check=True)
+    assert (tmp_path / "a.sqlite3-wal").exists()
+    connection.cursor().execute("INSERT INTO numbers VALUES (3)")
+    connection.commit()
+    assert connection.cursor().execute("SELECT count(*) FROM numbers").fetchone() == (2,)
+
+
 def test_a_read_opens_no_transaction_and_a_write_does(connection: sqlite3.Connection) -> None:
     cursor = connection.cursor()
     cursor.execute("  select * from numbers")
