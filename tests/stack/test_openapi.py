@@ -29,7 +29,7 @@ def patient(stack: LocalStack) -> Iterator[LocalStack]:
     stack.command("up")
 
 
-def summary_of(stack: LocalStack, role: str, seconds: int, tmp_path: Path) -> str:
+def summary_of(stack: LocalStack, role: str, seconds: int, tmp_path: Path, *options: str) -> str:
     """Let somebody of a role try everything; return what schemathesis says at the end."""
     token = stack.admin_token()
     body = {"username": "trier", "email": f"trier-{role}-{seconds}@example.com", "password": PASSWORD, "role": role}
@@ -45,7 +45,7 @@ def summary_of(stack: LocalStack, role: str, seconds: int, tmp_path: Path) -> st
         "TRIED_IDS": f"{me['data']['user']['id']},{answer['data']['user']['id']}",
     }
     line = [str(BIN / "schemathesis"), "--no-color", "--config-file", str(HERE / "schemathesis.toml")]
-    line += ["run", f"{stack.url}/api/openapi.json", "--max-time", str(seconds), "--continue-on-failure"]
+    line += ["run", f"{stack.url}/api/openapi.json", "--max-time", str(seconds), "--continue-on-failure", *options]
     run = subprocess.run(
         line,
         cwd=tmp_path,
@@ -61,7 +61,8 @@ def summary_of(stack: LocalStack, role: str, seconds: int, tmp_path: Path) -> st
 
 @pytest.mark.parametrize("role", ["admin", "user"])
 def test_schemathesis_finds_no_fault_as(patient: LocalStack, role: str, tmp_path: Path) -> None:
-    summary = summary_of(patient, role, SHORT, tmp_path)
+    # The same cases each time: a change is judged by them, and not by luck. In full, others are tried each time.
+    summary = summary_of(patient, role, SHORT, tmp_path, "--seed", "1")
     print(summary)
     assert "passed" in summary
 
