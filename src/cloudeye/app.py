@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from flask import Flask, Response, request
 from flask_cors import CORS
@@ -13,10 +15,22 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from cloudeye import api, attempts, cli, errors, i18n, pages, tokens, tracing
 from cloudeye.aliases import Aliases
 from cloudeye.config import Config
+from cloudeye.cookies import SessionInterface
 from cloudeye.extensions import cache, csrf, db, jwt, login
+from cloudeye.json_provider import JsonProvider
 
 MAXIMUM_BODY = 1_048_576
 PAGES = Path(__file__).parent / "pages"
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Application(Flask):
+    """Flask, without its question to each function it calls whether that is a coroutine: here none is."""
+
+    def ensure_sync(self, func: _Function) -> _Function:
+        """Return the function as it is."""
+        return func
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -29,7 +43,7 @@ def create_app(config: Config | None = None) -> Flask:
         ConfigurationError: the environment is not complete.
     """
     config = config or Config.from_environment()
-    app = Flask("cloudeye", template_folder=str(PAGES / "templates"), static_folder=str(PAGES / "static"))
+    app = Application("cloudeye", template_folder=str(PAGES / "templates"), static_folder=str(PAGES / "static"))
     app.config.update(
         CLOUDEYE=config,
         SECRET_KEY=_key(config, "cookies"),
@@ -45,7 +59,8 @@ def create_app(config: Config | None = None) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
         CACHE_TYPE="SimpleCache",
     )
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json = JsonProvider(app)
+    app.session_interface = SessionInterface()
     app.debug = config.debug
     hops = config.trusted_proxies
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]

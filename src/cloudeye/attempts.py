@@ -32,13 +32,13 @@ from typing import Any, TypeVar
 from flask import Flask, Response, current_app, g, request
 from flask_limiter import Limiter, RequestLimit
 from limits import parse_many
-from redis import RedisError
+from limits.errors import StorageError
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloudeye.attempts_storage import (
     EXTENSION,
-    CacheCounters,
     Counted,
+    Counters,
     Places,
     TableCounters,
     give_back,
@@ -92,10 +92,22 @@ def register(app: Flask) -> None:
     problems = [f"APP_ATTEMPTS_{name.upper()} {text!r}: {why}" for name, text, why in _unreadable(config.attempts)]
     if problems:
         raise ConfigurationError("\n".join(problems))
-    cache = CacheCounters(config.cache_url, f"{config.name}:attempts") if config.cache_url else None
+    cache = _cache(config) if config.cache_url else None
     app.extensions[EXTENSION] = Places(TableCounters(lambda: db.engine), cache)
+    hooks: list[list[Any]] = [app.before_request_funcs[None], app.after_request_funcs[None]]
+    before = [list(functions) for functions in hooks]
     limiter.init_app(app)
+    # Limits are on views, and looked at when these are called; there are no headers of the limiter's, either. So its
+    # hooks have nothing to do for any request, and take long to find that out.
+    for functions, without in zip(hooks, before, strict=True):
+        functions[:] = without
     app.after_request(_give_back)
+
+
+def _cache(config: Config) -> Counters:
+    from cloudeye.attempts_cache import CacheCounters
+
+    return CacheCounters(config.cache_url, f"{config.name}:attempts")
 
 
 def limit_login(view: _View) -> _View:
@@ -147,7 +159,7 @@ def forgive(email: str) -> None:
     for item in parse_many(_settings().login_account):
         try:
             limiter.limiter.clear(item, _account_key(email), "login account")
-        except (SQLAlchemyError, RedisError) as error:
+        except (SQLAlchemyError, StorageError) as error:
             log.warning("failed logins that were to be forgotten stay counted: %s", error)
 
 

@@ -21,12 +21,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
-import redis
 from flask import current_app, g, has_request_context
-from limits.storage import RedisStorage, Storage
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
-from redis.retry import Retry
+from limits.errors import StorageError
+from limits.storage import Storage
 from sqlalchemy import Engine, case, delete, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -42,17 +39,9 @@ EXTENSION = "cloudeye_attempts"
 LONGEST_KEY = 200  # characters; the column holds 255
 CACHE_SECONDS = 0.5  # to connect, and to answer; a person waits for it
 PAUSE_SECONDS = 5.0  # for which a cache that did not answer is left alone
-CACHE_CONNECTIONS = 50
 REFUSED_SECONDS = 1.0  # for which a refusal is given again without asking anybody
 MOST_REFUSED = 10_000  # keys of which that is remembered
 TRIES = 10  # of a transaction that met a deadlock
-
-# Takes one off a count that is there, and leaves its time to live; a count of none is no count.
-GIVE_BACK = b"""
-local count = tonumber(redis.call("GET", KEYS[1]) or "0")
-if count > 1 then return redis.call("DECR", KEYS[1]) end
-return redis.call("DEL", KEYS[1])
-"""
 
 _Result = TypeVar("_Result")
 
@@ -172,33 +161,6 @@ def _upsert(dialect: str, key: str, amount: int, now: Any, end: Any) -> Any:
     return mysql.insert(AttemptCounter).values(values).on_duplicate_key_update(changes)
 
 
-class CacheCounters(RedisStorage):
-    """Counts in Redis or Valkey, which speak the same protocol.
-
-    Args:
-        url: ``redis://`` or ``valkey://``, with ``s`` for TLS.
-        prefix: of every key, for several stacks may share one database.
-    """
-
-    def __init__(self, url: str, prefix: str) -> None:
-        pool = redis.BlockingConnectionPool.from_url(
-            url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,
-            max_connections=CACHE_CONNECTIONS,
-            timeout=CACHE_SECONDS,  # for a connection of the pool
-            socket_connect_timeout=CACHE_SECONDS,
-            socket_timeout=CACHE_SECONDS,
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),  # of a vendor's clusters
-            retry=Retry(NoBackoff(), 0),  # the database is at hand
-        )
-        super().__init__("redis://", connection_pool=pool, key_prefix=prefix)
-        self._give_back = self.get_connection().register_script(GIVE_BACK)
-
-    def give_back(self, keys: Sequence[str]) -> None:
-        """Take one off each of the counts; those that reach none are gone."""
-        for key in keys:
-            self._give_back([self.prefixed_key(key)])
-
-
 class Places:
     """The counters of one application: the cache as long as it answers, the database otherwise.
 
@@ -227,7 +189,7 @@ class Places:
                 self._ask_again = time.monotonic() + PAUSE_SECONDS
             try:
                 answer = question(self.cache)
-            except (redis.RedisError, OSError) as error:
+            except (StorageError, OSError) as error:
                 self._ask_again = time.monotonic() + PAUSE_SECONDS
                 if not self._away:
                     log.error("the cache does not answer, attempts are counted in the database: %s", error)
@@ -285,7 +247,7 @@ class AttemptStorage(Storage):
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
         """What a place that does not answer raises."""
-        return SQLAlchemyError, redis.RedisError
+        return SQLAlchemyError, StorageError
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Add to a count and return it; a new one lasts ``expiry`` seconds."""
@@ -342,5 +304,5 @@ def give_back(counted: Iterable[Counted]) -> None:
     for place, keys in by_place.values():
         try:
             place.give_back(keys)
-        except (SQLAlchemyError, redis.RedisError, OSError) as error:
+        except (SQLAlchemyError, StorageError, OSError) as error:
             log.warning("an attempt that need not be counted stays counted: %s", error)

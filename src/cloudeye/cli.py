@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
+from sqlalchemy import text
 
 from cloudeye.config import Config
 from cloudeye.extensions import db
@@ -20,7 +21,6 @@ from cloudeye.models import Base
 from cloudeye.schemas.common import MINIMUM_PASSWORD
 from cloudeye.services import sites, users
 from cloudeye.services.mail import BadRecipient, check_recipient
-from cloudeye.services.oidc_provider import Unavailable, provider
 from cloudeye.services.readiness import VERSIONS, check_readiness
 
 MIGRATIONS = VERSIONS.parent
@@ -90,6 +90,8 @@ def check() -> None:
     if not found.reachable:
         raise click.ClickException(f"database: unreachable: {found.error}")
     click.echo(f"database: reachable ({db.engine.dialect.name})")
+    if not config.on_sqlite:
+        _check_connections(config.connections)
     # What follows is said, and no failure: a release can do without it for a while.
     if config.mail.host:
         click.echo(f"mail: {config.mail.host} {_reach(config.mail.host, config.mail.port)}")
@@ -99,6 +101,8 @@ def check() -> None:
         parts = urlsplit(config.cache_url)
         click.echo(f"cache: {parts.hostname} {_reach(parts.hostname or '', parts.port or 6379)}")
     if config.oidc.issuer:
+        from cloudeye.services.oidc_provider import Unavailable, provider
+
         try:
             click.echo(f"issuer: reachable, keys: {provider(config.oidc.issuer).reach()}")
         except Unavailable as unavailable:
@@ -108,6 +112,18 @@ def check() -> None:
             f"migrations: {', '.join(found.missing)} missing; run: flask --app cloudeye.wsgi db upgrade"
         )
     click.echo("migrations: complete")
+
+
+def _check_connections(wanted: int) -> None:
+    """Say so where the server would turn away some of the connections that the stack's processes may open."""
+    with db.engine.connect() as connection:
+        limits = connection.execute(text("SELECT @@max_connections, @@max_user_connections")).one()
+    for name, limit in zip(("max_connections", "max_user_connections"), limits, strict=True):
+        if 0 < limit < wanted:  # no limit is 0
+            raise click.ClickException(
+                f"database: its {name} is {limit}, but the processes of this stack may open {wanted} connections; "
+                f"raise it there, or lower database.pool_size in the stack"
+            )
 
 
 def _reach(host: str, port: int) -> str:
@@ -151,14 +167,8 @@ def seed(number: int) -> None:
     owner = users.create_user(session, username="demo", email="demo@example.com")
     with click.progressbar(range(number), label="adding sites", file=sys.stderr) as counts:
         for count in counts:
-            sites.create_site(
-                session,
-                owner_id=owner.id,
-                name=f"Example {count + 1}",
-                url=f"https://example.com/?{count + 1}",
-                interval=config.sync.default_interval,
-                allow_private=config.sync.allow_private,
-            )
+            site = {"name": f"Example {count + 1}", "url": f"https://example.com/?{count + 1}"}
+            sites.create_site(session, owner_id=owner.id, given=site, config=config.sync)
     session.commit()
     click.echo(f"demo@example.com was added, with {number} sites")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 ENVIRONMENTS = ("production", "staging", "local", "test")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LONGEST_TOKEN = 16_384  # characters of an issuer's token
 
 
 class ConfigurationError(Exception):
@@ -99,6 +100,7 @@ class SyncConfig:
 
     allow_private: bool = _variable("APP_SYNC_ALLOW_PRIVATE", _flag)
     concurrency: int = _variable("APP_SYNC_CONCURRENCY", _whole)
+    connections: int = _variable("APP_SYNC_CONNECTIONS", _whole)
     batch: int = _variable("APP_SYNC_BATCH", _whole)
     poll_seconds: float = _variable("APP_SYNC_POLL_SECONDS", _seconds)
     connect_timeout: float = _variable("APP_SYNC_CONNECT_TIMEOUT", _seconds)
@@ -158,6 +160,7 @@ class Config:
     pool_size: int = _variable("APP_DATABASE_POOL_SIZE", _whole)
     pool_overflow: int = _variable("APP_DATABASE_POOL_OVERFLOW", _whole)
     pool_wait: float = _variable("APP_DATABASE_POOL_WAIT", _seconds)
+    connections: int = _variable("APP_DATABASE_CONNECTIONS", _whole)
     secret_key: str = _variable("APP_SECRET_KEY_FILE", _secret, secret=True)
     data_dir: Path = _variable("APP_DATA_DIR", _absolute)
     run_dir: Path = _variable("APP_RUN_DIR", _absolute)

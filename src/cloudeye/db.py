@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
@@ -18,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from cloudeye import sqlite
 from cloudeye.config import Config
+from cloudeye.pool import Pool
 
 # A mode in which the server refuses what does not fit, whatever its own configuration says.
 SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
@@ -34,28 +36,35 @@ def gevent_is_active() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("socket"))
 
 
-def make_engine(config: Config) -> Engine:
+def make_engine(config: Config, size: int | None = None) -> Engine:
     """Make the engine of this process.
 
     Args:
         config: where the database is and how many connections may be open.
+        size: so many of them, instead of the configuration's.
 
     Returns:
-        An engine that connects at first use. When ``pool_size + pool_overflow`` connections are taken, the
-        next waits ``pool_wait`` seconds and then gets ``sqlalchemy.exc.TimeoutError``.
+        An engine that connects at first use. When ``pool_size + pool_overflow`` connections are taken, who comes
+        next waits in a line (pool.py) for ``pool_wait`` seconds and then gets ``sqlalchemy.exc.TimeoutError``.
     """
     pool: dict[str, Any] = {
-        "pool_size": config.pool_size,
-        "max_overflow": config.pool_overflow,
+        "poolclass": Pool,
+        "pool_size": size or config.pool_size,
+        "max_overflow": 0 if size else config.pool_overflow,
         "pool_timeout": config.pool_wait,
         "hide_parameters": True,  # of a statement that failed: the log holds no address and no hash
         "pool_use_lifo": True,  # a quiet process lets its idle connections be closed by the server
     }
     if config.on_sqlite:
         return create_engine(config.database_url, connect_args=sqlite.CONNECT_ARGS, **pool)
+    from MySQLdb.constants.FIELD_TYPE import DATETIME  # not there where SQLite is all that is wanted
+    from MySQLdb.converters import conversions
+
+    # Times are read by a function in C instead of mysqlclient's in Python, which takes zero dates; there are none.
+    conv = {**conversions, DATETIME: datetime.fromisoformat}
     engine = create_engine(
         config.database_url,
-        connect_args=MYSQL_ARGS,
+        connect_args={**MYSQL_ARGS, "conv": conv},
         isolation_level="READ COMMITTED",
         pool_recycle=3600,
         **pool,

@@ -23,7 +23,7 @@ from cloudeye.moments import show_time, zone_of
 from cloudeye.phrases import N_, find_form
 from cloudeye.services import outbox
 
-__all__ = ["N_", "gettext", "language", "register", "time_zone", "translated"]
+__all__ = ["N_", "gettext", "language", "register", "speak", "time_zone", "translated"]
 
 ENGLISH, CHINESE = LANGUAGES
 # What browsers call the Chinese of the mainland and of Singapore (RFC 5646); those who ask for Taiwan's or Hong
@@ -47,6 +47,11 @@ def register(app: Flask) -> None:
             gettext("up")
     app.jinja_env.globals.update(language_tag=lambda: language_tag(language()))
     app.jinja_env.filters["moment"] = lambda time: show_time(time, language(), zone_of(time_zone()))
+
+
+def speak(name: str) -> None:
+    """Let the answer to the request at hand be in one language, whoever asks; before any text is looked up."""
+    g.own_language = name
 
 
 def language() -> str:
@@ -110,6 +115,8 @@ def _whose_settings() -> Any:
 def _select_language() -> str:
     if not has_request_context():
         return ENGLISH
+    if "own_language" in g:
+        return str(g.own_language)
     settings = _whose_settings()
     if settings is not None and settings.language in LANGUAGES:
         return str(settings.language)
@@ -135,6 +142,8 @@ def _say_which(response: Response) -> Response:
     known = g.get("_flask_babel")
     if known is not None and hasattr(known, "babel_locale"):
         response.content_language.add(language_tag(str(known.babel_locale)))
+        if "own_language" in g:
+            return response
         response.vary.add("Accept-Language")
         if _is_page():
             response.vary.add("Cookie")

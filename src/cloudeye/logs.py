@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,19 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 def no_context() -> dict[str, object]:
     """Return nothing to say beside what was logged."""
     return {}
+
+
+def head_of(time: float, level: str, process: str, logger: str) -> dict[str, object]:
+    """Return what every line begins with.
+
+    Args:
+        time: seconds since 1970.
+        level: debug, info, warning, error or critical.
+        process: what the lines call this process.
+        logger: which part of it says so.
+    """
+    moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+    return {"time": moment, "level": level, "process": process, "pid": os.getpid(), "logger": logger}
 
 
 class JsonFormatter(logging.Formatter):
@@ -49,13 +63,7 @@ class JsonFormatter(logging.Formatter):
             line["trace"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
-        head: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "process": self.process,
-            "pid": record.process,
-            "logger": record.name,
-        }
+        head = head_of(record.created, record.levelname.lower(), self.process, record.name)
         return json.dumps(head | {key: masked(value, key) for key, value in line.items()})
 
 
@@ -70,21 +78,25 @@ class LogFile(logging.Handler):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = os.fspath(path)
+        self._writing = threading.Lock()
         self._descriptor = -1
         self._identity = (-1, -1)
         self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; a disk that is full costs the line, not the request it is about."""
-        try:
-            line = self.format(record).encode() + b"\n"
-            self._open_anew_if_renamed()
-            os.write(self._descriptor, line)
-        except Exception:
-            self.handleError(record)
+        """Write the line of a record."""
+        self.append(self.format(record).encode() + b"\n")
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Say on standard error, in one line, that a line could not be written."""
+    def append(self, line: bytes) -> None:
+        """Write one line, its end included; a disk that is full costs the line, not the request it is about."""
+        with self._writing:
+            try:
+                self._open_anew_if_renamed()
+                os.write(self._descriptor, line)
+            except Exception:
+                self._say_that_it_failed()
+
+    def _say_that_it_failed(self) -> None:
         problem = sys.exc_info()[1]
         logging.getLogger(__name__).warning(
             "a line could not be written", extra={"path": self.path, "error": repr(problem)}

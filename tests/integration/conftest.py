@@ -13,6 +13,14 @@ from tests.integration.mariadb import MariaDB
 from tests.integration.world import World, end, environment, make_world
 
 DATABASE_PASSWORD = "of the tests' own"
+# A file that takes minutes begins early, or at the end all others wait for the one that has it.
+LONG = ("test_watching.py", "test_alerts_delivery.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def free_port() -> int:

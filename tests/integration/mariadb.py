@@ -63,7 +63,9 @@ class MariaDB:
         with log:
             self.process = subprocess.Popen(
                 [BINARY, "--no-defaults", f"--datadir={self.folder}/data", f"--socket={self.socket}",
-                 f"--pid-file={self.folder}/pid", f"--user={self._user()}", "--innodb-buffer-pool-size=64M",
+                 # A server that starts deletes what lies about in its folder for temporary files, other servers' too.
+                 f"--tmpdir={self.folder}/data", f"--pid-file={self.folder}/pid", f"--user={self._user()}",
+                 "--innodb-buffer-pool-size=64M",
                  "--innodb-flush-log-at-trx-commit=2", "--max-connections=300", *network, *self.options],
                 stdout=log,
                 stderr=log,

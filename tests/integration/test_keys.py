@@ -60,7 +60,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(world: World) -> None:
     assert secret not in owner.gets("auth/keys").text
     with world.app.app_context():
         row = db.session.scalars(select(ApiKey)).one()
-    assert secret.rpartition("_")[2] not in str(vars(row))
+    assert secret.split("_", 2)[2] not in str(vars(row))
 
 
 def test_its_last_use_is_kept(world: World) -> None:
@@ -120,7 +120,7 @@ def test_nobody_sees_or_takes_back_the_key_of_another(world: World) -> None:
     assert robot(world, made["secret"], "GET", "sites").status_code == 200
 
 
-@pytest.mark.parametrize("scopes", [[], ["everything"], ["sites:read"] * 9, "sites:read"])
+@pytest.mark.parametrize("scopes", [[], ["everything"], ["sites:read"] * 100, "sites:read"])
 def test_it_refuses_scopes_that_are_none(world: World, scopes: Any) -> None:
     answer = world.log_in("owner").asks("POST", "auth/keys", {"name": "robot", "scopes": scopes})
     assert (answer.status_code, list(answer.json["data"])) == (400, ["scopes"])
@@ -155,4 +155,4 @@ def test_the_answer_that_is_given_again_holds_no_secret(world: World) -> None:
     assert again.json == {**first.json, "data": {**first.json["data"], "secret": None}}
     with world.app.app_context():
         (record,) = db.session.scalars(select(IdempotencyRecord))
-    assert first.json["data"]["secret"].rpartition("_")[2] not in record.body
+    assert first.json["data"]["secret"].split("_", 2)[2] not in record.body

@@ -16,10 +16,26 @@ from typing import Any
 import pytest
 
 from cloudeye.extensions import db
-from cloudeye.models import Base, CheckResult, Site, User, UserSession, utcnow
+from cloudeye.models import (
+    AlertTarget,
+    Base,
+    CheckResult,
+    Finding,
+    PageBody,
+    PageVersion,
+    Site,
+    StatusPage,
+    User,
+    UserSession,
+    utcnow,
+)
 from cloudeye.services import keys, one_time
+from cloudeye.services.answer import Answer
+from cloudeye.services.findings import control
 from cloudeye.services.passwords import hash_password
+from cloudeye.services.tamper import snapshots
 from cloudeye.tokens import start_session
+from tests.integration.proof_server import ProofServer
 from tests.integration.world import PASSWORD, World, end, environment, make_world
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -28,15 +44,24 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 # "account": the same, but for people alone. "admin": for admins, and for keys of admins.
 FOR_WHOM = {
     "public": """ping healthz readyz log_in refresh register verify request_reset reset confirm_email_change
-        get_oidc log_in_by_oidc""",
+        get_oidc log_in_by_oidc confirm_target""",
     "account": """get_me log_out change_password request_email_change list_sessions end_other_sessions end_session
         list_keys add_key remove_key""",
-    "own": "list_sites add_site get_site change_site remove_site get_usability list_checks get_user change_user",
+    "own": """list_sites add_site export_sites import_sites get_site change_site remove_site get_usability
+        get_usability_history list_usability list_site_incidents list_incidents list_checks get_user
+        change_user list_bugs get_bugs change_bug get_control prove_control give_up_control ask_for_scan
+        list_tamper get_tamper list_versions get_version accept_version
+        list_targets add_target get_target change_target remove_target test_target rotate_target_secret
+        list_events list_site_events
+        list_status_pages add_status_page get_status_page change_status_page remove_status_page""",
     "admin": "list_users add_user remove_user",
 }
 ACCESS = {name: access for access, names in FOR_WHOM.items() for name in names.split()}
 # What lies below an account is nobody else's, whereas admins see every user's sites.
-PRIVATE = {"end_session", "remove_key"}
+PRIVATE = {
+    "end_session", "remove_key", "get_target", "change_target", "remove_target", "test_target", "rotate_target_secret",
+    "get_status_page", "change_status_page", "remove_status_page",
+}  # fmt: skip
 SWITCHED_OFF = {"get_oidc", "log_in_by_oidc"}  # 404 for everybody: the stack of these tests has no issuer
 
 # What is open to everybody lets nobody in whose account is not active.
@@ -62,6 +87,7 @@ class Scene:
     """What the owner has, and what a valid request to each operation holds."""
 
     world: World
+    proofs: ProofServer  # where the owner's site is
     numbers: dict[str, Any] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
 
@@ -71,10 +97,29 @@ class Scene:
         owner = self.world.ids["owner"]
         with self.world.app.test_request_context():
             session = db.session()
-            site = Site(owner_id=owner, name="Example", url="https://example.com/", interval=60, state="unknown")
+            site = Site(owner_id=owner, name="Example", url=self.proofs.url, interval=60, state="unknown")
+            self.proofs.token = control.token_of(self.world.config.secret_key, owner, "127.0.0.1")
+            site.control_token, site.controlled_at = self.proofs.token, utcnow() - timedelta(hours=1)
+            site.next_scan_at = utcnow() + timedelta(hours=23)
             session.add(site)
             session.flush()
+            seen = {"first_seen_at": utcnow(), "last_seen_at": utcnow()}
+            finding = Finding(
+                site_id=site.id, code="hsts_missing", subject="", kind="visit", severity="medium", state="open", **seen
+            )
+            agreed = {"kind": "webhook", "address": "https://example.net/", "secret": "whsec_AAAA"}
+            target = AlertTarget(owner_id=owner, name="Pager", confirmed_at=utcnow(), **agreed)
+            asked = AlertTarget(owner_id=owner, name="Colleague", kind="mail", address="colleague@example.net")
+            page = StatusPage(owner_id=owner, slug="our-shop", title="Our shop", language="en")
+            session.add_all([finding, target, asked, page])
+            session.flush()
             session.add(CheckResult(site_id=site.id, checked_at=utcnow(), state="up", status_code=200))
+            seen_page = Answer(200, (("content-type", "text/html"),), b"<p>Hello", self.proofs.url, truncated=False)
+            name = snapshots.name(seen_page)
+            session.add(PageBody(hash=name, body=snapshots.pack(seen_page), size=snapshots.size(seen_page)))
+            version = PageVersion(site_id=site.id, hash=name, seen_at=utcnow(), status_code=200)
+            session.add(version)
+            session.flush()
             key, _ = keys.create_key(session, owner, name="mine", scopes=["sites:read"])
             opened = start_session(session.get_one(User, owner), "password", "elsewhere")
             session_id = session.query(UserSession.id).filter_by(user_id=owner).scalar()
@@ -84,10 +129,15 @@ class Scene:
                 "refresh": opened["refresh_token"],
                 "verify": one_time.issue(session, "register", hour, email="new@example.com", data=person),
                 "reset": one_time.issue(session, "reset", hour, user_id=owner, email="owner@example.com"),
+                "target": one_time.issue(
+                    session, "target", hour, user_id=owner, email=asked.address, data={"target": asked.id}
+                ),
                 "email": one_time.issue(session, "email", hour, user_id=owner, email="moved@example.com"),
             }
             session.commit()
             self.numbers = {"user_id": owner, "site_id": site.id, "key_id": key.id, "session_id": session_id}
+            self.numbers |= {"finding_id": finding.id, "target_id": target.id, "version_id": version.id}
+            self.numbers["page_id"] = page.id
 
     def headers(self, actor: str, scope: str) -> dict[str, str]:
         """Return what an actor sends along, made before anything else happens."""
@@ -116,7 +166,7 @@ class Scene:
         answer = self.world.app.test_client().patch(f"/api/v1/users/{user_id}", json=body, headers=admin)
         assert answer.status_code == 200, answer.text
         # Every process learns of it within two seconds; these tests do not wait for that.
-        self.world.app.extensions["cloudeye-revocations"].read_at = float("-inf")
+        self.world.app.extensions["cloudeye-tokens"].revocations.read_at = float("-inf")
 
     def body(self, operation: str) -> dict[str, Any] | None:
         """Return a valid body for an operation; there is one here for each that takes any."""
@@ -132,10 +182,18 @@ class Scene:
             "change_password": {"old_password": PASSWORD, "new_password": "another right password"},
             "request_email_change": {"email": "elsewhere@example.com", "password": PASSWORD},
             "add_key": {"name": "backup", "scopes": ["sites:read"]},
+            "add_target": {"name": "Another", "kind": "slack", "address": "https://example.net/chat"},
+            "change_target": {"name": "Renamed"},
+            "confirm_target": {"token": self.tokens["target"]},
+            "accept_version": {},
+            "add_status_page": {"slug": "another", "title": "Another"},
+            "change_status_page": {"title": "Renamed"},
             "add_site": {"name": "Another", "url": "https://example.org/"},
             "change_site": {"name": "Renamed"},
+            "import_sites": {"sites": [{"name": "Another", "url": "https://example.org/"}]},
             "add_user": {"username": "made", "email": "made@example.com"},
             "change_user": {"username": "renamed"},
+            "change_bug": {"state": "acknowledged"},
         }
         return bodies.get(operation)
 
@@ -228,8 +286,9 @@ def row(operation: Operation, statuses: dict[str, int]) -> str:
 @pytest.fixture(scope="module")
 def scene(lasting_world: World) -> Iterator[Scene]:
     """The database of an engine behind an instance where anyone may register."""
-    open_world = lasting_world.second_instance(APP_OPEN_REGISTRATION="1")
-    yield Scene(open_world)
+    open_world = lasting_world.second_instance(APP_OPEN_REGISTRATION="1", APP_SYNC_ALLOW_PRIVATE="1")
+    with ProofServer() as proofs:
+        yield Scene(open_world, proofs)
     end(open_world.app)
 
 
@@ -256,10 +315,10 @@ def test_an_operation_is_for_whom_it_should_be(scene: Scene, name: str) -> None:
 
 def main() -> None:
     """Print the table of docs/api.md, measured on SQLite."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = environment(Path(folder), f"sqlite:///{folder}/matrix.sqlite3", APP_OPEN_REGISTRATION="1")
-        world = make_world(settings)
-        scene = Scene(world)
+    with tempfile.TemporaryDirectory() as folder, ProofServer() as proofs:
+        open_to_all = {"APP_OPEN_REGISTRATION": "1", "APP_SYNC_ALLOW_PRIVATE": "1"}
+        world = make_world(environment(Path(folder), f"sqlite:///{folder}/matrix.sqlite3", **open_to_all))
+        scene = Scene(world, proofs)
         print(f"| | {' | '.join(ACTORS)} |\n|---|{'---|' * len(ACTORS)}")
         for operation in operations_of(world).values():
             print(row(operation, {actor: measure(scene, operation, actor) for actor in ACTORS}))

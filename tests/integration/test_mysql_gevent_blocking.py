@@ -26,6 +26,8 @@ from tests.integration import slow_proxy
 from tests.integration.conftest import free_port
 from tests.integration.mariadb import MariaDB
 
+pytestmark = pytest.mark.alone
+
 LIMIT = 0.02  # seconds
 ATTEMPTS = 5
 RECORD = "x" * 200

@@ -208,7 +208,7 @@ def test_nobody_ends_or_sees_the_session_of_another(world: World) -> None:
 def test_revocations_are_read_at_most_once_in_two_seconds(world: World) -> None:
     owner = world.log_in("owner")
     owner.gets("sites")
-    world.app.extensions["cloudeye-revocations"].read_at = float("-inf")
+    world.app.extensions["cloudeye-tokens"].revocations.read_at = float("-inf")
     begun = time.monotonic()
     with world.statements() as statements:
         for _ in range(10):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -112,32 +112,6 @@ def test_nothing_is_told_or_changed_without_a_token(world: World, method: str, p
     assert answer.status_code == 401
     assert answer.json["status"] == "fail"
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-
-
-def test_usability_tells_what_the_last_probe_said(world: World) -> None:
-    owner = world.log_in("owner")
-    site = owner.has_site()
-    path = f"sites/{site}/usability"
-    assert owner.gets(path).json["data"]["usability"] == {
-        "state": "unknown",
-        "status_code": None,
-        "latency_ms": None,
-        "error": None,
-        "last_checked_at": None,
-        "state_since": None,
-    }
-    checked = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
-    with world.changing_site(site) as row:
-        row.state, row.status_code, row.latency_ms, row.error = "down", 503, 12.25, "HTTP status 503"
-        row.last_checked_at, row.state_since = checked, checked - timedelta(hours=1)
-    assert owner.gets(path).json["data"]["usability"] == {
-        "state": "down",
-        "status_code": 503,
-        "latency_ms": 12.25,
-        "error": "HTTP status 503",
-        "last_checked_at": "2026-11-21T12:00:00.123456+00:00",
-        "state_since": "2026-11-21T11:00:00.123456+00:00",
-    }
 
 
 def test_a_changed_url_starts_with_a_clean_slate_and_takes_the_site_from_its_probe(world: World) -> None:

@@ -45,6 +45,7 @@ def environment(folder: Path, database_url: str, password: str = "", **changes: 
         "APP_DATABASE_POOL_SIZE": "10",
         "APP_DATABASE_POOL_OVERFLOW": "10",
         "APP_DATABASE_POOL_WAIT": "5",
+        "APP_DATABASE_CONNECTIONS": "40",
         "APP_SECRET_KEY_FILE": str(secret_key),
         "APP_DATA_DIR": str(folder),
         "APP_RUN_DIR": str(folder),
@@ -80,6 +81,7 @@ def environment(folder: Path, database_url: str, password: str = "", **changes: 
         "APP_HEARTBEAT_FILE": str(folder / "heartbeat"),
         "APP_SYNC_ALLOW_PRIVATE": "0",
         "APP_SYNC_CONCURRENCY": "50",
+        "APP_SYNC_CONNECTIONS": "10",
         "APP_SYNC_BATCH": "50",
         "APP_SYNC_POLL_SECONDS": "0.2",
         "APP_SYNC_CONNECT_TIMEOUT": "2",
@@ -161,7 +163,7 @@ class World:
             db.session.add_all(people.values())
             db.session.commit()
             # What this process knew of the database before.
-            self.app.extensions["cloudeye-revocations"].read_at = float("-inf")
+            self.app.extensions["cloudeye-tokens"].revocations.read_at = float("-inf")
             cache.clear()
             self.app.extensions["cloudeye_attempts"]._refused.clear()
             self.ids = {name: person.id for name, person in people.items()}

@@ -108,7 +108,7 @@ def stack_on_mariadb() -> Iterator[LocalStack]:
                 f"paths__{key}": folder / below
                 for key, below in {
                     "root": "", "etc": "etc", "secrets": "secrets", "log": "log", "data": "", "run": "run",
-                    "nginx_log": "log", "nginx_conf": "etc/nginx",
+                    "nginx_log": "log", "nginx_conf": "etc/nginx", "nginx_cache": "run/nginx-cache",
                 }.items()
             },
         )  # fmt: skip

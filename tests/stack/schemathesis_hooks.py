@@ -25,6 +25,11 @@ TOKEN_SECONDS = 300
 # After these the session that asked may be over. Each is asked in a session of its own.
 ENDING = frozenset({"log_out", "end_other_sessions", "end_session", "change_password"})
 
+# Settings of a site that must go with one another, with the stack, with what its owner has, or be read by others.
+SITE = {
+    "url", "timeout", "headers", "body", "expected_statuses", "keyword_present", "maintenance", "alert_targets",
+    "ignore_rules", "redirect_paths",
+}  # fmt: skip
 # Why the API refuses data that fits: the operation, and the message or the field that says so.
 BY_STATE = {
     "verify": {"This link has expired or was used before, or the password is wrong."},
@@ -35,8 +40,16 @@ BY_STATE = {
     "add_user": {"email", "phone"},
     "change_user": {"email", "phone"},
     "add_key": {"name", "expires_at"},
-    "add_site": {"url"},
-    "change_site": {"url"},
+    "add_site": SITE,
+    "change_site": SITE,
+    "import_sites": {"rows"},
+    "prove_control": {"control"},
+    "add_target": {"name", "address"},
+    "change_target": {"name", "address"},
+    "add_status_page": {"slug"},
+    "change_status_page": {"slug"},
+    "get_usability_history": {"from", "to", "resolution"},
+    "confirm_target": {"This link has expired or was used before."},
 }
 
 

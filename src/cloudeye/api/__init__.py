@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from flask import Flask
 
-from cloudeye.api import account, auth, description, docs, health, keys, oidc, sites, users
+from cloudeye.api import (
+    account,
+    auth,
+    bugs,
+    description,
+    docs,
+    events,
+    health,
+    keys,
+    oidc,
+    sites,
+    status_pages,
+    tamper,
+    targets,
+    usability,
+    users,
+)
 from cloudeye.api.base import Api, IdConverter
 from cloudeye.config import Config
-from cloudeye.schemas.sites import MAXIMUM_INTERVAL
+from cloudeye.schemas.sites import HEADER_NAMES, MAXIMUM_INTERVAL
 
 PREFIX = "/api/v1"
 
@@ -28,16 +44,18 @@ def register(app: Flask) -> None:
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     api.spec.components.security_scheme("key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
     api.register_blueprint(health.blueprint)
-    for module in (auth, oidc, account, keys, users, sites):
+    for module in (auth, oidc, account, keys, users, sites, usability, tamper, bugs, events, targets, status_pages):
         api.register_blueprint(module.blueprint, url_prefix=PREFIX + module.blueprint.url_prefix)
     app.register_blueprint(docs.blueprint)
     api.spec.components.schemas["OidcLogin"] |= oidc.LOGIN_RULES
     description.complete(api.spec, app.url_map)
-    # The shortest interval is a setting, so the schema cannot know it by itself.
+    # The shortest interval and the longest timeout are settings, so the schema cannot know them by itself.
     for name, schema in api.spec.components.schemas.items():
         if name.startswith(("NewSite", "SiteChange")):
             schema["properties"]["interval"] |= {
                 "minimum": config.sync.minimum_interval,
                 "maximum": MAXIMUM_INTERVAL,
             }
+            schema["properties"]["timeout"] |= {"maximum": config.sync.total_timeout}
+            schema["properties"]["headers"] |= {"propertyNames": HEADER_NAMES}
     api.write_description()

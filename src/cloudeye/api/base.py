@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import flask_smorest
 import marshmallow as ma
 from flask import Request, Response, current_app, request
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, or_
 from sqlalchemy.orm import InstrumentedAttribute
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
@@ -21,16 +21,18 @@ from werkzeug.routing import BaseConverter
 
 from cloudeye.config import Config
 from cloudeye.errors import INVALID, ErrorSchema, Problem
-from cloudeye.extensions import db
+from cloudeye.extensions import db, reading
 from cloudeye.i18n import N_, language, time_zone
-from cloudeye.schemas.common import CURSOR
+from cloudeye.preconditions import PUBLIC
+from cloudeye.schemas.common import CURSOR, LARGEST_ID
 from cloudeye.services import accounts
 from cloudeye.tokens import revocation_lifetime
+from cloudeye.turns import Turns
 
-LARGEST_ID = 2**63 - 1
 # More than any body that fits; reading and refusing a megabyte of small things would hold up the others for seconds.
 MAXIMUM_BODY = 65_536
 MAXIMUM_FIELDS = 100
+ROWS_AT_ONCE = 25
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -67,12 +69,18 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     def arguments(self, schema: type[ma.Schema], *, location: str = "json", **options: Any) -> Callable[[_View], _View]:
         """Check the body or the query against a schema and pass it to the view."""
-        decorate: Callable[[_View], _View] = super().arguments(schema, location=location, **options)
+        # An instance: a class would be made one for each request, with a copy of each of its fields.
+        decorate: Callable[[_View], _View] = super().arguments(schema(), location=location, **options)
         return decorate
 
     def response(self, status_code: int, schema: Any = None, **options: Any) -> Callable[[_View], _View]:
         """Describe the view's answer and write it through its schema."""
         decorate: Callable[[_View], _View] = super().response(status_code, schema, **options)
+        return decorate
+
+    def doc(self, **described: Any) -> Callable[[_View], _View]:
+        """Add to the description of a view what nothing else says."""
+        decorate: Callable[[_View], _View] = super().doc(**described)
         return decorate
 
     def others(self, *statuses: str) -> Callable[[_View], _View]:
@@ -102,6 +110,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         """Serve the description (flask-smorest's hook)."""
         response = Response(self.description, mimetype="application/json")
         response.add_etag()
+        response.headers.update(PUBLIC)
         return response.make_conditional(request)  # type: ignore[return-value]
 
     def _register_error_handlers(self) -> None:
@@ -118,7 +127,8 @@ class IdConverter(BaseConverter):
     """A row's number in a path; what is no integer is the caller's mistake, not an unknown page."""
 
     part_isolating = True
-    regex = "[^/]+"
+    # These words stand where a number could, with methods of their own; others must be told so (405).
+    regex = "(?!(?:export|import)$)[^/]+"
 
     def to_python(self, value: str) -> int:
         """Return the number; one that no row can have becomes 0, which no row has."""
@@ -146,31 +156,52 @@ def sorted_by(query: Select[Any], entity: Any, sort: str) -> Select[Any]:
     return query.order_by(*order)
 
 
-def page_of(query: Select[Any], page: int, per_page: int) -> tuple[list[Any], dict[str, Any]]:
+def page_of(
+    query: Select[Any], columns: Iterable[ColumnElement[Any]], page: int, per_page: int
+) -> tuple[list[Row[Any]], dict[str, Any]]:
     """Run a query for one page of a list.
 
     Args:
         query: of one entity, sorted.
+        columns: what to read of each row; objects of the model are not made of them.
         page: from 1 on.
         per_page: rows on a page.
 
     Returns:
         The rows, and the paging block that goes with them; its links keep the request's other arguments.
     """
-    rows = db.session.scalars(query.limit(per_page).offset((page - 1) * per_page)).all()
-    total = db.session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+    offset = (page - 1) * per_page
+    part = query.with_only_columns(*columns, maintain_column_froms=True).limit(per_page).offset(offset)
+    turns, rows = Turns(), list[Row[Any]]()
+    with reading() as connection:
+        for some in connection.execute(part).partitions(ROWS_AT_ONCE):
+            rows += some
+            turns.rest()
+        total = offset + len(rows)
+        if not 0 < len(rows) < per_page:  # else this is the last page, and so many there are
+            counted = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
+            total = connection.scalar(counted) or 0
 
     def link(number: int) -> str:
         arguments = {**request.args.to_dict(), "page": str(number), "per_page": str(per_page)}
         return f"{request.path}?{urlencode(arguments)}"
 
-    return list(rows), {
+    return rows, {
         "page": page,
         "per_page": per_page,
         "total": total,
         "next": link(page + 1) if page * per_page < total else None,
         "prev": link(page - 1) if page > 1 else None,
     }
+
+
+def written(schema: ma.Schema, rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Write rows by their schema, letting others go on in between: a hundred at once would hold them up."""
+    done, turns = [], Turns()
+    for row in rows:
+        done.append(schema.dump(row))
+        turns.rest()
+    return done
 
 
 def history_of(

@@ -14,7 +14,8 @@ from cloudeye.schemas.people import TIME_ZONES
 from cloudeye.tracing import REQUEST_ID
 
 BODY = "application/json"
-VERSIONED = frozenset({"users", "sites"})  # blueprints whose rows carry a version
+FILE = "text/csv"
+VERSIONED = frozenset({"users", "sites", "targets", "status"})  # blueprints whose rows carry a version
 CONVERTER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -69,8 +70,9 @@ def _conditions(spec: APISpec, method: str, operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation["responses"]
     versioned = VERSIONED & set(operation.get("tags", ()))
     if method == "get":
-        parameters.append(_header("If-None-Match", "a tag that one has: answered with 304 while it still holds"))
-        responses["304"] = {"description": "Not modified", "headers": ETAG | TRACED}
+        if not _is_file(operation):
+            parameters.append(_header("If-None-Match", "a tag that one has: answered with 304 while it still holds"))
+            responses["304"] = {"description": "Not modified", "headers": ETAG | TRACED}
     elif method == "post":
         once = "the request takes effect once, however often it arrives within 24 hours"
         parameters.append(_header(HEADER, once, pattern=f"^{FORM.pattern}$"))
@@ -95,9 +97,14 @@ def _anywhere(spec: APISpec, path: str, method: str, operation: dict[str, Any]) 
             spec.components.schemas[name]["minProperties"] = 1
     for status, response in responses.items():
         if status in ("200", "201", "202"):
-            tagged = ETAG if "security" in operation and status != "202" else {}
+            tagged = ETAG if "security" in operation and status != "202" and not _is_file(operation) else {}
             replayed = REPLAYED if "security" in operation and method == "post" else {}
             response["headers"] = TRACED | tagged | replayed | response.get("headers", {})
+
+
+def _is_file(operation: dict[str, Any]) -> bool:
+    """Is the answer written while it is sent, so that nobody knows its tag."""
+    return FILE in operation["responses"].get("200", {}).get("content", {})
 
 
 def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:

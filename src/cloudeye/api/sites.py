@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from flask import current_app
+import marshmallow as ma
+from flask import Response, current_app, jsonify, request
 from marshmallow import fields
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, or_, select
 
 from cloudeye.access import caller, signed_in
-from cloudeye.api.base import Blueprint, history_of, page_of, sorted_by
+from cloudeye.api.base import Blueprint, history_of, page_of, sorted_by, written
+from cloudeye.api.site_access import visible, visible_site
+from cloudeye.config import SyncConfig
 from cloudeye.errors import INVALID, Problem
-from cloudeye.extensions import db
-from cloudeye.i18n import gettext
-from cloudeye.models import CheckResult, Site
+from cloudeye.extensions import db, reading
+from cloudeye.i18n import N_, gettext, translated
+from cloudeye.models import CheckResult, Site, SiteTag
 from cloudeye.preconditions import current
 from cloudeye.schemas.common import CursorPagingSchema, CursorQuerySchema, PagingSchema, envelope, success
 from cloudeye.schemas.sites import (
     CheckSchema,
+    ExportQuerySchema,
+    ImportQuerySchema,
     NewSiteSchema,
     SiteChangeSchema,
     SiteQuerySchema,
     SiteSchema,
-    UsabilitySchema,
+    SitesFileSchema,
 )
-from cloudeye.services import sites
+from cloudeye.services import sites, transfer
+from cloudeye.turns import Turns
 
 blueprint = Blueprint("sites", __name__, url_prefix="/sites", description="Websites that are watched")
+
+JSON = "application/json"
 
 SiteAnswer = envelope("SiteAnswer", site=fields.Nested(SiteSchema, required=True))
 SitesAnswer = envelope(
@@ -34,28 +44,42 @@ SitesAnswer = envelope(
     sites=fields.List(fields.Nested(SiteSchema), required=True),
     paging=fields.Nested(PagingSchema, required=True),
 )
-UsabilityAnswer = envelope("UsabilityAnswer", usability=fields.Nested(UsabilitySchema, required=True))
 ChecksAnswer = envelope(
     "ChecksAnswer",
     checks=fields.List(fields.Nested(CheckSchema), required=True),
     paging=fields.Nested(CursorPagingSchema, required=True),
 )
+ImportAnswer = envelope(
+    "ImportAnswer",
+    added=fields.Integer(required=True, metadata={"description": "or would have been, when tried dry"}),
+    left_out=fields.Integer(required=True, metadata={"description": "rows whose name and URL a site has already"}),
+    dry_run=fields.Boolean(required=True),
+)
 RemovedAnswer = envelope("RemovedAnswer")
+
+SITE = SiteSchema()
+COLUMNS = SITE.columns_of(Site)
+ONE: Select[Any] = select(*COLUMNS, Site.version).where(Site.id == bindparam("number"))
 
 
 @blueprint.route("")
 @signed_in
 @blueprint.arguments(SiteQuerySchema, location="query")
 @blueprint.response(200, SitesAnswer)
-def list_sites(asked: dict[str, Any]) -> dict[str, Any]:
+def list_sites(asked: dict[str, Any]) -> Response:
     """List sites, oldest first unless sorted otherwise."""
     query = select(Site)
     if not caller().is_admin:
         query = query.where(Site.owner_id == caller().id)
-    if "state" in asked:
-        query = query.where(Site.state == asked["state"])
-    found, paging = page_of(sorted_by(query, Site, asked["sort"]), asked["page"], asked["per_page"])
-    return success(sites=found, paging=paging)
+    for name in ("state", "paused"):
+        if name in asked:
+            query = query.where(getattr(Site, name) == asked[name])
+    if "tag" in asked:
+        query = query.where(Site.id.in_(select(SiteTag.site_id).where(SiteTag.tag == asked["tag"])))
+    if "q" in asked:
+        query = query.where(or_(*(column.icontains(asked["q"], autoescape=True) for column in (Site.name, Site.url))))
+    found, paging = page_of(sorted_by(query, Site, asked["sort"]), COLUMNS, asked["page"], asked["per_page"])
+    return jsonify(success(sites=written(SITE, found), paging=paging))
 
 
 @blueprint.route("", methods=["POST"])
@@ -64,27 +88,50 @@ def list_sites(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(201, SiteAnswer)
 def add_site(given: dict[str, Any]) -> dict[str, Any]:
     """Watch a site; it is probed at once."""
-    settings = current_app.config["CLOUDEYE"].sync
-    try:
-        site = sites.create_site(
-            db.session(),
-            owner_id=caller().id,
-            interval=given.pop("interval", settings.default_interval),
-            allow_private=settings.allow_private,
-            **given,
-        )
-    except sites.BadSite as bad:
-        raise Problem(400, INVALID, bad.data) from None
+    with refusing_bad_sites():
+        site = sites.create_site(db.session(), owner_id=caller().id, given=given, config=_config())
     return success(gettext("%(name)s was added!", name=site.name), site=current(site))
+
+
+@blueprint.route("/export")
+@signed_in
+@blueprint.arguments(ExportQuerySchema, location="query")
+@blueprint.response(200, SitesFileSchema)
+@blueprint.doc(responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}})
+def export_sites(asked: dict[str, Any]) -> Response:
+    """Write a file with what the caller has set of their own sites; it can be imported again."""
+    return file_of(caller().id, asked["format"])
+
+
+@blueprint.route("/import", methods=["POST"])
+@signed_in
+@blueprint.arguments(ImportQuerySchema, location="query")
+@blueprint.doc(
+    requestBody={
+        "required": True,
+        "content": {JSON: {"schema": SitesFileSchema}, "text/csv": {"schema": {"type": "string"}}},
+    }
+)
+@blueprint.response(200, ImportAnswer)
+@blueprint.others("UNSUPPORTED_MEDIA_TYPE")
+def import_sites(asked: dict[str, Any]) -> dict[str, Any]:
+    """Watch the sites of a file, or none where anything in it is wrong; those that are watched already are left out."""
+    kind = {JSON: "json", "text/csv": "csv"}.get(request.mimetype)
+    if kind is None:
+        raise Problem(415, N_("The body must be JSON or CSV, and its Content-Type must say so."))
+    added, left_out = add_from_file(caller().id, request.get_data(), kind, dry=asked["dry_run"])
+    return success(added=added, left_out=left_out, dry_run=asked["dry_run"])
 
 
 @blueprint.route("/<id:site_id>")
 @signed_in
 @blueprint.response(200, SiteAnswer)
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
-def get_site(site_id: int) -> dict[str, Any]:
+def get_site(site_id: int) -> Response:
     """Read a site."""
-    return success(site=_site(site_id))
+    with reading() as connection:
+        site = connection.execute(ONE, {"number": site_id}).one_or_none()
+    return jsonify(success(site=SITE.dump(current(visible(site)))))
 
 
 @blueprint.route("/<id:site_id>", methods=["PATCH"])
@@ -93,12 +140,11 @@ def get_site(site_id: int) -> dict[str, Any]:
 @blueprint.response(200, SiteAnswer)
 @blueprint.others("NOT_FOUND")
 def change_site(given: dict[str, Any], site_id: int) -> dict[str, Any]:
-    """Change a site; it is probed at once."""
-    site = _site(site_id)
-    try:
-        sites.change_site(site, allow_private=current_app.config["CLOUDEYE"].sync.allow_private, **given)
-    except sites.BadSite as bad:
-        raise Problem(400, INVALID, bad.data) from None
+    """Change a site; it is probed at once where something else is asked of it or expected."""
+    site = visible_site(site_id)
+    with refusing_bad_sites():
+        known = caller().may_see_secrets_of(site.owner_id)
+        sites.change_site(db.session(), site, given, config=_config(), secrets_are_known=known)
     db.session.flush()
     return success(site=site)
 
@@ -109,19 +155,9 @@ def change_site(given: dict[str, Any], site_id: int) -> dict[str, Any]:
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
 def remove_site(site_id: int) -> dict[str, Any]:
     """Stop watching a site and forget what was found."""
-    site = _site(site_id)
-    db.session.delete(site)
-    db.session.flush()
+    site = visible_site(site_id)
+    sites.remove_site(db.session(), site)
     return success(gettext("%(name)s was removed!", name=site.name))
-
-
-@blueprint.route("/<id:site_id>/usability")
-@signed_in
-@blueprint.response(200, UsabilityAnswer)
-@blueprint.others("BAD_REQUEST", "NOT_FOUND")
-def get_usability(site_id: int) -> dict[str, Any]:
-    """Read whether a site is up, as the last probe saw it."""
-    return success(usability=_site(site_id))
 
 
 @blueprint.route("/<id:site_id>/checks")
@@ -131,14 +167,71 @@ def get_usability(site_id: int) -> dict[str, Any]:
 @blueprint.others("NOT_FOUND")
 def list_checks(asked: dict[str, Any], site_id: int) -> dict[str, Any]:
     """List the probes of a site, newest first; the paging block's link leads to those before."""
-    query = select(CheckResult).where(CheckResult.site_id == _site(site_id).id)
+    query = select(CheckResult).where(CheckResult.site_id == visible_site(site_id).id)
     checks, paging = history_of(query, CheckResult.checked_at, asked.get("cursor"), asked["limit"])
     return success(checks=checks, paging=paging)
 
 
-def _site(site_id: int) -> Site:
-    """Return a site that the caller may see; another's is as unknown as one that never was."""
-    site = db.session.get(Site, site_id)
-    if site is None or not (caller().is_admin or site.owner_id == caller().id):
-        raise Problem(404, "Site does not exist")
-    return current(site)
+@contextmanager
+def refusing_bad_sites() -> Iterator[None]:
+    """Answer 400 where a site cannot be watched as asked for."""
+    try:
+        yield
+    except sites.BadSite as bad:
+        raise Problem(400, INVALID, bad.data) from None
+
+
+def file_of(owner_id: int, kind: str) -> Response:
+    """Return a user's sites as a file, which is written while it is sent."""
+    write = transfer.write_json if kind == "json" else transfer.write_csv
+    lines = write(transfer.sites_of(db.engine, owner_id))
+    mimetype = JSON if kind == "json" else "text/csv"
+    answer = current_app.response_class(lines, mimetype=mimetype)
+    answer.headers["Content-Disposition"] = f"attachment; filename=sites.{kind}"
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def add_from_file(owner_id: int, data: bytes, kind: str, *, dry: bool) -> tuple[int, int]:
+    """Add the sites of a file to the transaction; return how many, and how many there were already.
+
+    Raises:
+        Problem: 400, naming each bad row; nothing was added.
+    """
+    config, schema = _config(), NewSiteSchema()
+    targets = sites.own_targets(db.session(), owner_id)
+
+    def load(given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            wanted = sites.complete(schema.load(given), config)
+            sites.check(wanted, sites.SETTINGS, config, targets)
+        except ma.ValidationError as error:
+            raise transfer.BadRow(error.messages_dict) from None
+        except sites.BadSite as bad:
+            raise transfer.BadRow(bad.data) from None
+        return wanted
+
+    try:
+        return transfer.add_sites(db.session(), owner_id, transfer.read(data, kind), load, dry=dry)
+    except transfer.BadFile as bad:
+        db.session.rollback()
+        raise Problem(400, INVALID, {"rows": _told(bad)}) from None
+
+
+def _told(bad: transfer.BadFile) -> list[str]:
+    """Return what is wrong with a file, each trouble in a line."""
+    told, turns = [], Turns()
+    for trouble in bad.troubles:
+        turns.rest()
+        said = translated(trouble.message)
+        place = {"number": trouble.number, "problem": f"{trouble.field}: {said}" if trouble.field else said}
+        form = gettext("line %(number)s: %(problem)s", **place)
+        told.append(form if trouble.place == "line" else gettext("item %(number)s: %(problem)s", **place))
+    if bad.more:
+        told.append(gettext("and %(number)s more", number=bad.more))
+    return told
+
+
+def _config() -> SyncConfig:
+    config: SyncConfig = current_app.config["CLOUDEYE"].sync
+    return config

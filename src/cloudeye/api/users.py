@@ -31,6 +31,8 @@ UsersAnswer = envelope(
 )
 RemovedUserAnswer = envelope("RemovedUserAnswer")
 
+COLUMNS = UserSchema().columns_of(User)
+
 TAKEN = {"email": N_("Sorry. That email already exists."), "phone": N_("Sorry. That phone already exists.")}
 FOR_ADMINS = frozenset({"email", "role", "active"})
 FOR_PEOPLE = frozenset({"email", "role"})  # what an account is entered by, and what may be done then
@@ -58,7 +60,7 @@ def list_users(asked: dict[str, Any]) -> dict[str, Any]:
     for name in ("phone", "active"):
         if name in asked:
             query = query.where(getattr(User, name) == asked[name])
-    found, paging = page_of(sorted_by(query, User, asked["sort"]), asked["page"], asked["per_page"])
+    found, paging = page_of(sorted_by(query, User, asked["sort"]), COLUMNS, asked["page"], asked["per_page"])
     return success(users=found, paging=paging)
 
 

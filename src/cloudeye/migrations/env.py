@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 from flask import current_app
 
+from cloudeye.migrations import operations  # noqa: F401 - makes our operations known
 from cloudeye.models import Base
 
 engine = current_app.extensions["migrate"].db.engine

@@ -1,6 +1,6 @@
 """The tables, by subject."""
 
-from cloudeye.models.base import Base, Id, UtcDateTime, utcnow
+from cloudeye.models.base import Base, Id, Json, LongBinary, LongText, UtcDateTime, utcnow
 from cloudeye.models.people import (
     LANGUAGES,
     ROLES,
@@ -12,25 +12,61 @@ from cloudeye.models.people import (
     UserSession,
     email_key,
 )
-from cloudeye.models.sites import STATES, CheckResult, Site
-from cloudeye.models.traffic import AttemptCounter, IdempotencyRecord, LongText, Message
+from cloudeye.models.sites import (
+    SEVERITIES,
+    STATES,
+    TAMPER_STATES,
+    CheckResult,
+    HourlyResult,
+    Incident,
+    Site,
+    SiteTag,
+)
+from cloudeye.models.traffic import AttemptCounter, IdempotencyRecord, Message
+from cloudeye.models.watching import (
+    EVENT_KINDS,
+    FINDING_STATES,
+    TARGET_KINDS,
+    AlertTarget,
+    Event,
+    Finding,
+    PageBody,
+    PageVersion,
+    StatusPage,
+)
 
 __all__ = [
+    "EVENT_KINDS",
+    "FINDING_STATES",
     "LANGUAGES",
     "ROLES",
+    "SEVERITIES",
     "STATES",
+    "TAMPER_STATES",
+    "TARGET_KINDS",
+    "AlertTarget",
     "ApiKey",
     "AttemptCounter",
     "Base",
     "CheckResult",
+    "Event",
+    "Finding",
+    "HourlyResult",
     "Id",
     "IdempotencyRecord",
     "Identity",
+    "Incident",
+    "Json",
+    "LongBinary",
     "LongText",
     "Message",
     "OneTimeToken",
+    "PageBody",
+    "PageVersion",
     "Revocation",
     "Site",
+    "SiteTag",
+    "StatusPage",
     "User",
     "UserSession",
     "UtcDateTime",

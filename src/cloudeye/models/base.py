@@ -5,13 +5,18 @@ Every time is UTC and aware; every text column compares by bytes on both engines
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Integer, MetaData
+import orjson
+from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, MetaData, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 # A number is never given twice: tokens, revocations and links name rows that may be gone.
@@ -24,6 +29,10 @@ TABLE = {
 
 # SQLite hands out row numbers only for a column declared exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
+
+# MySQL's TEXT and BLOB end at 64 KiB.
+LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+LongBinary = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 
 
 def utcnow() -> datetime:
@@ -52,6 +61,45 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give the zone back."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Json(TypeDecorator[Any]):
+    """What JSON can hold, kept as text: both engines read it alike. None is NULL."""
+
+    impl = LongText
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Write it down without blanks."""
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Read it again."""
+        return None if value is None else orjson.loads(value)
+
+
+class _Texts(TypeDecorator[list[str]]):
+    """Texts that were gathered in no order; ordered here by their characters, as a binary collation does."""
+
+    impl = LongText
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> list[str]:
+        """Read them; there may be none."""
+        return [] if value is None else sorted(orjson.loads(value))
+
+
+class gathered(FunctionElement[list[str]]):
+    """The texts of a column in all the rows of a group, as one value: so a list with lists in it takes one query."""
+
+    type = _Texts()
+    inherit_cache = True
+
+
+@compiles(gathered)
+def _gathered(element: gathered, compiler: SQLCompiler, **options: Any) -> str:
+    name = "json_group_array" if compiler.dialect.name == "sqlite" else "JSON_ARRAYAGG"
+    return f"{name}({compiler.process(element.clauses, **options)})"
 
 
 class Base(DeclarativeBase):

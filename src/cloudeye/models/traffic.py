@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Integer, SmallInteger, String, Text
-from sqlalchemy.dialects import mysql
+from sqlalchemy import Integer, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cloudeye.models.base import Base, Id, UtcDateTime, utcnow
-
-# MySQL's TEXT ends at 64 KiB.
-LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+from cloudeye.models.base import Base, Id, LongText, UtcDateTime, utcnow
 
 
 class Message(Base):
@@ -20,7 +16,7 @@ class Message(Base):
     __tablename__ = "outbox"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    channel: Mapped[str] = mapped_column(String(16))  # mail
+    channel: Mapped[str] = mapped_column(String(16))  # mail, webhook or slack
     event_id: Mapped[str] = mapped_column(String(64), unique=True)  # the same however often it is sent
     recipient: Mapped[str] = mapped_column(String(2048))
     language: Mapped[str | None] = mapped_column(String(16))  # of subject and body
@@ -33,6 +29,8 @@ class Message(Base):
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     error: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, index=True)
+    # An AlertTarget: its secret signs a webhook when it is sent. No foreign key: what was sent outlives the target.
+    target_id: Mapped[int | None] = mapped_column(Id, index=True)
 
 
 class IdempotencyRecord(Base):

@@ -8,10 +8,11 @@ from flask import Flask
 
 from cloudeye.config import Config
 from cloudeye.i18n import language_tag
-from cloudeye.pages import account, entrance, languages, people, sites, visitors
+from cloudeye.pages import account, entrance, languages, people, public, site, sites, status_pages, targets, visitors
 from cloudeye.pages.base import blueprint
 
-__all__ = ["account", "entrance", "languages", "people", "register", "sites"]  # their views are on the blueprint
+# Their views are on the blueprint.
+__all__ = ["account", "entrance", "languages", "people", "register", "site", "sites", "status_pages", "targets"]
 
 
 def register(app: Flask) -> None:
@@ -26,6 +27,7 @@ def register(app: Flask) -> None:
     )
     visitors.register(app)
     app.register_blueprint(blueprint)
+    app.register_blueprint(public.blueprint)
     app.jinja_env.globals.update(
         app_name=config.name,
         environment=config.environment,

@@ -187,14 +187,15 @@ def _page(me: User, sent: Form | None = None) -> Any:
         sessions=here,
         keys=mine,
         language_choices=[(name, said) for name, said in NAMES.items()],
-        zone_options=_zone_options(forms["profile"].values["time_zone"]),
+        zone_options=zone_options(forms["profile"].values["time_zone"]),
         scopes=keys.SCOPES,
         now=utcnow(),
     )
     return sent.answer(page)
 
 
-def _zone_options(chosen: str) -> Markup:
+def zone_options(chosen: str) -> Markup:
+    """Return the options of a field with time zones, one of them chosen."""
     if chosen not in TIME_ZONES:
         return ZONE_OPTIONS
     value = Markup('value="{0}"').format(chosen)

@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 from sqlalchemy import select
 
 from cloudeye.api.base import page_of, sorted_by
-from cloudeye.api.users import refusing_taken
+from cloudeye.api.users import COLUMNS, refusing_taken
 from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_, gettext
@@ -106,7 +106,7 @@ def _list(form: Form) -> Any:
     for name in ("phone", "active"):
         if name in asked:
             query = query.where(getattr(User, name) == asked[name])
-    found, paging = page_of(sorted_by(query, User, asked["sort"]), asked["page"], asked["per_page"])
+    found, paging = page_of(sorted_by(query, User, asked["sort"]), COLUMNS, asked["page"], asked["per_page"])
     page = render_template(
         "people.html",
         people=found,

@@ -16,8 +16,11 @@ from cloudeye.services.mail import BadRecipient, check_recipient
 # that it means the same in Python and in the JSON Schema of the description (ECMA 262).
 _HIDDEN = r"\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 LINE = rf"^[^{_HIDDEN}]*[^{_HIDDEN}\s][^{_HIDDEN}]*$"
+WORD = rf"^[^{_HIDDEN}\s,]+$"
 CURSOR = r"^([0-9]{1,17})\.([1-9][0-9]{0,17})$"
-COUNT = re.compile(r"[0-9]{1,18}")
+# What the column of a row's number holds.
+LARGEST_ID = 2**63 - 1
+COUNT = re.compile(rf"[0-9]{{1,{len(str(LARGEST_ID))}}}")
 MINIMUM_PASSWORD, MAXIMUM_PASSWORD = 8, 256
 MAXIMUM_PAGE = 1_000_000
 
@@ -78,8 +81,8 @@ class Choice(fields.Boolean):
 class Some(fields.List[Any]):
     """A list that is looked at only if it is not too long."""
 
-    def __init__(self, inner: fields.Field[Any], *, most: int, **kwargs: Any) -> None:
-        super().__init__(inner, validate=validate.Length(1, most), **kwargs)
+    def __init__(self, inner: fields.Field[Any], *, most: int, least: int = 1, **kwargs: Any) -> None:
+        super().__init__(inner, validate=validate.Length(least, most), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
         if isinstance(value, list):

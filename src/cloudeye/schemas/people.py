@@ -21,6 +21,7 @@ from cloudeye.schemas.common import (
     Password,
     Some,
 )
+from cloudeye.schemas.row import RowSchema
 from cloudeye.services.keys import SCOPES
 
 PHONE = r"^(?:[0-9]{11}|\+[0-9]{6,18})$"
@@ -138,7 +139,7 @@ class UserChangeSchema(ChangeSchema, PreferencesSchema):
     active = fields.Boolean(truthy={True}, falsy={False})
 
 
-class UserSchema(ma.Schema):
+class UserSchema(RowSchema):
     """A user."""
 
     id = fields.Integer(required=True)

@@ -16,7 +16,10 @@ from sqlalchemy.orm import Session
 
 from cloudeye.models import ApiKey, User, utcnow
 
-SCOPES = ("sites:read", "sites:write", "users:read", "users:write")
+SCOPES = (
+    "bugs:read", "bugs:write", "events:read", "sites:read", "sites:write", "status:read", "status:write",
+    "tamper:read", "tamper:write", "targets:read", "targets:write", "usability:read", "users:read", "users:write",
+)  # fmt: skip
 FORM = re.compile(r"ce_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 USED_EVERY = timedelta(minutes=1)
 

@@ -21,9 +21,12 @@ from email.utils import parseaddr
 from pathlib import Path
 
 from cloudeye.config import Config
+from cloudeye.services.delivery import NotDelivered
 
 LONGEST_ADDRESS = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
 LONGEST_LINE = 998  # RFC 5322, section 2.1.1
+# A word that is longer does not fit into the 78 characters that a line should have, and would be encoded.
+LONGEST_UNBROKEN = 74
 TIMEOUT = 30.0  # seconds without an answer
 # Seconds for the answer to the end of a letter: a client that gives up earlier sends again what the server may have
 # accepted (RFC 5321, section 4.5.3.2.6).
@@ -37,16 +40,11 @@ class BadRecipient(ValueError):
     """An address to which no mail can be sent."""
 
 
-class MailError(Exception):
-    """A letter was not accepted. The text holds no mail address.
-
-    Attributes:
-        final: another try would end the same way.
-    """
+class MailError(NotDelivered):
+    """A letter was not accepted. The text holds no mail address."""
 
     def __init__(self, text: str, *, final: bool = False) -> None:
-        super().__init__(_ADDRESS.sub("<address>", text)[:255])
-        self.final = final
+        super().__init__(_ADDRESS.sub("<address>", text), final=final)
 
 
 class ServerError(MailError):
@@ -55,7 +53,7 @@ class ServerError(MailError):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is sent."""
+    """What is sent. With an address to `unsubscribe` at, mail programs show a button for it (RFC 8058)."""
 
     event_id: str
     recipient: str
@@ -63,6 +61,7 @@ class Letter:
     subject: str
     body: str
     queued_at: datetime
+    unsubscribe: str = ""
 
 
 def check_recipient(address: str) -> None:
@@ -94,16 +93,22 @@ def compose(config: Config, letter: Letter) -> EmailMessage:
     try:
         name, sender = parseaddr(config.mail.sender)
         sender, recipient = _sendable(sender), _sendable(letter.recipient)
-        for text in (name, letter.subject, letter.language, letter.event_id):
+        for text in (name, letter.subject, letter.language, letter.event_id, letter.unsubscribe):
             if not text.isprintable():
                 raise ValueError("a header would hold a line break or a character that cannot be printed")
-        message = EmailMessage(policy=SMTP if (sender + recipient).isascii() else SMTPUTF8)
+        policy = SMTP if (sender + recipient).isascii() else SMTPUTF8
+        if len(letter.unsubscribe) > LONGEST_UNBROKEN:
+            policy = policy.clone(max_line_length=LONGEST_LINE)
+        message = EmailMessage(policy=policy)
         message["Message-ID"] = f"<{letter.event_id}.{config.name}@{sender.rpartition('@')[2]}>"
         message["Date"] = letter.queued_at
         message["From"] = _address(sender, name)
         message["To"] = _address(recipient)
         message["Subject"] = letter.subject
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note shall answer
+        if letter.unsubscribe:
+            message["List-Unsubscribe"] = f"<{letter.unsubscribe}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         # What lies in a file is read by people, who copy the link out of it.
         plain = not config.mail.host and all(len(line.encode()) <= LONGEST_LINE for line in letter.body.splitlines())
         message.set_content(letter.body, cte="8bit" if plain else None)
@@ -205,7 +210,7 @@ class Mailer:
     def _write(self, letter: Letter, message: EmailMessage) -> None:
         """Write the letter under a name that is its event's, by rename(2), so that no half of one is ever seen."""
         folder = self.config.data_dir / "mail"
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", letter.event_id):
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", letter.event_id):
             raise MailError("this cannot be a letter: its event has no plain name", final=True)
         path = folder / f"{letter.event_id}.eml"
         fresh = folder / f".{letter.event_id}.{os.getpid()}"

@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from cloudeye.config import OidcConfig
+from cloudeye.config import LONGEST_TOKEN, OidcConfig
 from cloudeye.models import Identity, User, utcnow
 from cloudeye.services import users
 from cloudeye.services.oidc_provider import Denied, Provider, Unavailable, provider
@@ -31,7 +31,6 @@ __all__ = ["Claims", "Refused", "Unavailable", "sign_in", "verify_access_token",
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 LEEWAY = 60  # seconds by which the issuer's clock may differ
-LONGEST_TOKEN = 16_384
 LONGEST_HEADER = 8_192  # some issuers put their certificates in it, which nobody looks at here
 LONGEST_SUBJECT = 255  # OpenID Connect Core, section 2
 LONGEST_EMAIL = 254

@@ -21,11 +21,14 @@ from cloudeye.models import LANGUAGES, Message, utcnow
 from cloudeye.moments import show_time, zone_of
 from cloudeye.services.mail import BadRecipient, check_recipient
 
-__all__ = ["TEMPLATES", "BadRecipient", "queue_mail", "render"]
+__all__ = ["ALERTS", "TEMPLATES", "BadRecipient", "queue_mail", "render"]
 
 PACKAGE = Path(__file__).parents[1]
 MAILS, TRANSLATIONS = PACKAGE / "mails", PACKAGE / "translations"
-TEMPLATES = ("welcome", "verify", "exists", "reset", "email_change", "email_changed", "password_changed")
+TEMPLATES = (
+    "welcome", "verify", "exists", "reset", "email_change", "email_changed", "password_changed", "alert_confirm",
+)  # fmt: skip
+ALERTS = ("alert", "alert_group", "alert_slack")  # see services/alerts.py, which queues them itself
 
 
 def queue_mail(
@@ -48,8 +51,8 @@ def queue_mail(
         time_zone: of the recipient, a name of the IANA database; None is UTC.
         withdrawn: never send it: for work that must look the same whether or not somebody is to be told.
         values: what the template asks for: always ``url`` (where the link leads); ``expires_at`` (an aware time)
-            for welcome, verify, reset and email_change; ``changed_at`` for email_changed and password_changed;
-            ``email`` (the new address) for email_changed.
+            for welcome, verify, reset, email_change and alert_confirm; ``changed_at`` for email_changed and
+            password_changed; ``email`` (the new address) for email_changed.
 
     Returns:
         The row.
@@ -77,16 +80,16 @@ def queue_mail(
     return message
 
 
-def prepare() -> None:
-    """Read every template and catalogue, which takes too long to do it while a request waits."""
+def prepare(templates: tuple[str, ...] = TEMPLATES + ALERTS) -> None:
+    """Read templates and every catalogue, which takes too long to do it while a request or a transaction waits."""
     for language in LANGUAGES:
-        for template in TEMPLATES:
+        for template in templates:
             _environment(language).get_template(f"{template}.txt")
 
 
 def render(template: str, language: str, time_zone: str | None, values: dict[str, Any]) -> tuple[str, str]:
     """Return subject and text of a mail; the arguments are those of `queue_mail`."""
-    if template not in TEMPLATES:
+    if template not in TEMPLATES + ALERTS:
         raise ValueError(f"there is no mail named {template!r}")
     if language not in LANGUAGES:
         raise ValueError(f"there is no mail in {language!r}")
@@ -113,4 +116,6 @@ def _environment(language: str) -> Environment:
     environment.policies["ext.i18n.trimmed"] = True
     translations = Translations.load(TRANSLATIONS, [language])
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+    # For texts of a catalogue, which are no templates: a % in one is a %.
+    environment.filters["translated"] = lambda text: translations.gettext(text) if text else text
     return environment

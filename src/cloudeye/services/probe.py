@@ -9,27 +9,25 @@ header, SNI and the certificate's check keep the name.
 from __future__ import annotations
 
 import time
-import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urljoin
 
 import gevent
-import h11
 from gevent import socket, ssl
 
+from cloudeye.services.answer import Answer, TlsFacts
+from cloudeye.services.ask import Ask, StatusSet, check_headers, check_request
 from cloudeye.services.netguard import RefusedAddress, Target, check_url, judge_address
-from cloudeye.services.probe_wire import Failed, open_socket, receive, send, shake_hands
+from cloudeye.services.probe_http import Exchange
+from cloudeye.services.probe_wire import Failed, TlsStream, open_socket, shake_hands
 from cloudeye.services.resolver import IPV4, IPV6, LookupFailed, Resolver
 
-USER_AGENT = "cloudeye (website monitor)"
-MAX_HEADER_BYTES = 65536
-MAX_HEADERS = 256
-MAX_INTERIM = 16
-MAX_CHUNKS = 20_000
+__all__ = ["Answer", "Ask", "Limits", "ProbeResult", "StatusSet", "Timings", "TlsFacts", "check_headers", "probe"]
+
 MAX_ADDRESSES = 3  # tried in each address family
-# Parts of a body worked through before other greenlets get their turn.
-_TURN = 128
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Of a request that becomes a GET: what described its body (RFC 9110, 15.4).
+_OF_THE_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location", "digest"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +57,12 @@ class Timings:
 class ProbeResult:
     """What a probe found.
 
-    `state` is up when the last answer's status is 200 to 399 and its body could be read, else down. `latency_ms`
-    runs from the start to the first byte of the last answer. `code` is a short stable word for what went wrong and
-    `text` the same for people, both None when up. `truncated` says that the body was larger than wanted.
+    `state` is up when the last answer's status is an expected one, its body could be read and the keywords are as
+    they should be, else down. `latency_ms` runs from the start to the first byte of the last answer. `code` is a
+    short stable word for what went wrong and `text` the same for people, both None when up. `truncated` says that
+    the body is not all there, so that a keyword that must be absent was looked for in what is. `answer` is the last
+    answer, also when it is not what was expected, and `tls` what protected it; a redirect that leads nowhere leaves
+    none.
     """
 
     state: str
@@ -75,6 +76,8 @@ class ProbeResult:
     redirects: int
     body_bytes: int
     truncated: bool
+    answer: Answer | None = None
+    tls: TlsFacts | None = None
 
     @property
     def error(self) -> str | None:
@@ -82,58 +85,96 @@ class ProbeResult:
         return None if self.code is None else f"{self.code}: {self.text}"[:255]
 
 
-def probe(url: str, limits: Limits, resolver: Resolver, tls: ssl.SSLContext) -> ProbeResult:
-    """Ask `url` and follow its redirects; the caller's greenlet waits in the hub, never longer than total_timeout.
+def probe(ask: Ask | str, limits: Limits, resolver: Resolver, tls: ssl.SSLContext) -> ProbeResult:
+    """Send `ask` (a URL alone: a GET) and follow redirects; the caller's greenlet waits in the hub.
 
-    Returns a result for whatever the site does. Raises OSError only for trouble of this machine (no more file
-    descriptors, memory or local ports), which is no news of the site.
+    It takes no longer than `ask.timeout` and `limits.total_timeout`. With a timeout of its own an ask also lets the
+    site be silent for that long. Returns a result for whatever the site does. Raises OSError only for trouble of
+    this machine (no more file descriptors, memory or local ports), which is no news of the site.
     """
-    run = _Run(limits, resolver, tls)
+    if isinstance(ask, str):
+        ask = Ask(ask)
+    if ask.timeout is not None:
+        # Never longer than the limits', whatever was saved under older ones: claims on sites last for that long.
+        wait = min(ask.timeout, limits.total_timeout)
+        limits = replace(limits, total_timeout=wait, read_timeout=wait)
+    run = _Run(ask, limits, resolver, tls)
     started = time.perf_counter()
     clock = gevent.Timeout(limits.total_timeout)
-    code: str | None = None
-    text: str | None = None
+    failure: tuple[str, str] | None = None
     try:
         clock.start()
-        run.follow(url, started)
-        if not 200 <= (run.status or 0) <= 399:
-            code, text = "http_status", f"the site answered with status {run.status}"
+        run.follow(started)
+        failure = _judge(ask, run.answer)
     except gevent.Timeout as timeout:
         if timeout is not clock:
             raise
-        code, text = "total_timeout", f"not finished within {limits.total_timeout:g} s"
-    except (Failed, LookupFailed) as failure:
-        code, text = failure.code, str(failure)
+        failure = "total_timeout", f"not finished within {limits.total_timeout:g} s"
+    except (Failed, LookupFailed) as failed:
+        failure = failed.code, str(failed)
     except RefusedAddress as refused:
-        code = refused.code
-        text = f"redirected to a refused address: {refused}" if run.redirects else str(refused)
+        failure = refused.code, f"redirected to a refused address: {refused}" if run.redirects else str(refused)
     finally:
         clock.close()
         run.close()
     run.timings.total_ms = _since(started)
+    answer = run.answer
     return ProbeResult(
-        state="up" if code is None else "down",
+        state="up" if failure is None else "down",
         status_code=run.status,
         latency_ms=run.latency_ms,
-        code=code,
-        text=text,
+        code=None if failure is None else failure[0],
+        text=None if failure is None else failure[1],
         timings=run.timings,
         address=run.address,
-        url=run.url or url,
+        url=run.url or ask.url,
         redirects=run.redirects,
-        body_bytes=run.body_bytes,
-        truncated=run.truncated,
+        body_bytes=0 if answer is None else len(answer.body),
+        truncated=answer is not None and answer.truncated,
+        answer=answer,
+        tls=run.tls_facts if answer is not None else None,
     )
+
+
+def _judge(ask: Ask, answer: Answer | None) -> tuple[str, str] | None:
+    """What is wrong with an answer that was read to its end."""
+    if answer is None:
+        raise RuntimeError("followed to no answer")
+    if not ask.expected.contains(answer.status):
+        return "http_status", f"the site answered with status {answer.status}"
+    present, absent = ask.keyword_present, ask.keyword_absent
+    if (present or absent) and answer.packed is not None:
+        return "unreadable_body", f"the body is packed as {answer.packed}, which the site was asked not to do"
+    if present and not answer.holds(present):
+        if ask.method == "HEAD":
+            where = "the body: an answer to HEAD has none"
+        elif answer.truncated:
+            where = f"the {len(answer.body)} bytes of the body that were read; it goes on"
+        else:
+            where = "the body"
+        return "keyword_missing", f"{_shown(present)} is not in {where}"
+    if absent and answer.holds(absent):
+        return "keyword_found", f"{_shown(absent)} is in the body"
+    return None
+
+
+def _shown(keyword: str) -> str:
+    return repr(keyword if len(keyword) <= 80 else f"{keyword[:80]}...")
 
 
 def _since(started: float) -> float:
     return round((time.perf_counter() - started) * 1000, 3)
 
 
+def _origin(target: Target) -> tuple[str, str, int]:
+    return target.scheme, target.host, target.port
+
+
 @dataclass(slots=True)
 class _Run:
     """The state of one probe under way."""
 
+    ask: Ask
     limits: Limits
     resolver: Resolver
     tls: ssl.SSLContext
@@ -143,39 +184,75 @@ class _Run:
     address: str | None = None
     url: str = ""
     redirects: int = 0
-    body_bytes: int = 0
-    truncated: bool = False
-    _sock: socket.socket | None = None
-    _wire_bytes: int = 0
+    answer: Answer | None = None
+    tls_facts: TlsFacts | None = None
+    _sock: socket.socket | TlsStream | None = None
+    _method: str = ""
+    _headers: tuple[tuple[str, str], ...] = ()
+    _body: bytes = b""
 
     def close(self) -> None:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
 
-    def follow(self, url: str, started: float) -> None:
+    def follow(self, started: float) -> None:
+        try:
+            check_request(self.ask)
+        except ValueError as refused:
+            raise Failed("refused_request", str(refused)) from None
+        self._method, self._headers, self._body = self.ask.method, self.ask.headers, self.ask.body
+        target = check_url(self.ask.url, self.limits.allow_private)
         while True:
             # Only what the last answer said counts: a redirect's status is none if its target cannot be asked.
-            self.status = self.latency_ms = None
-            target = check_url(url, self.limits.allow_private)
+            self.status = self.latency_ms = self.tls_facts = None
             self.url = target.url
-            sock = self._connect(target)
-            connection, response = self._ask(sock, target)
+            exchange = Exchange(
+                self._connect(target),
+                self._method,
+                self._headers,
+                self._body,
+                self.limits.read_timeout,
+                self.limits.max_bytes,
+            )
+            try:
+                response = exchange.ask(target)
+            finally:
+                self.timings.first_byte_ms = round(self.timings.first_byte_ms + exchange.first_byte_ms, 3)
             location = next((value for name, value in response.headers if name == b"location"), None)
-            if response.status_code not in _REDIRECTS or not location:
+            if response.status_code not in _REDIRECTS or not location or not self.ask.follow_redirects:
                 self.status = response.status_code
                 self.latency_ms = _since(started)
-                self._read_body(sock, connection, response)
+                try:
+                    exchange.read(response, self.url)
+                finally:
+                    self.answer = exchange.answer
                 return
             if self.redirects >= self.limits.max_redirects:
                 raise Failed("too_many_redirects", f"redirected more than {self.limits.max_redirects} times")
             self.close()
             self.redirects += 1
-            url = _join(target, location)
+            before, target = target, check_url(_join(target, location), self.limits.allow_private)
+            self._redirect(response.status_code, before, target)
+
+    def _redirect(self, status: int, before: Target, target: Target) -> None:
+        """What the next request is, after a redirect (RFC 9110, 15.4)."""
+        becomes_get = (status == 303 and self._method != "HEAD") or (status in (301, 302) and self._method == "POST")
+        if becomes_get:
+            self._method, self._body = "GET", b""
+            self._headers = tuple(item for item in self._headers if item[0].lower() not in _OF_THE_BODY)
+        if _origin(before) != _origin(target):
+            # Headers and bodies may hold credentials. What went elsewhere once gets them no more, also on a way back,
+            # which somebody else has chosen.
+            self._headers = ()
+            if self._body:
+                raise Failed(
+                    "refused_redirect", f"the site redirects a {self._method} to {target.host}, which gets no body"
+                )
 
     # -- connecting -------------------------------------------------------------------------------------------
 
-    def _connect(self, target: Target) -> socket.socket:
+    def _connect(self, target: Target) -> socket.socket | TlsStream:
         # IPv6 is asked for only when IPv4 gives no connection: many hosts have no route for it.
         families = [IPV4, IPV6] if target.address is None else [IPV6 if target.address.version == 6 else IPV4]
         trouble: Exception | None = None
@@ -212,102 +289,15 @@ class _Run:
             self.timings.connect_ms += _since(started)
         return self._sock
 
-    def _handshake(self, sock: socket.socket, host: str) -> socket.socket:
+    def _handshake(self, sock: socket.socket, host: str) -> TlsStream:
         started = time.perf_counter()
         try:
-            self._sock = shake_hands(sock, host, self.tls, self.limits.connect_timeout)
+            stream = shake_hands(sock, host, self.tls, self.limits.connect_timeout)
         finally:
             self.timings.tls_ms += _since(started)
-        return self._sock
-
-    # -- asking and reading -----------------------------------------------------------------------------------
-
-    def _ask(self, sock: socket.socket, target: Target) -> tuple[h11.Connection, h11.Response]:
-        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
-        headers = [
-            ("Host", target.authority),
-            ("User-Agent", USER_AGENT),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "identity"),
-            ("Connection", "close"),
-        ]
-        request = connection.send(h11.Request(method="GET", target=target.path, headers=headers)) or b""
-        connection.send(h11.EndOfMessage())
-        started = time.perf_counter()
-        send(sock, request)
-        self._wire_bytes = interim = 0
-        while True:
-            event = self._next_event(connection, "the answer")
-            if event is h11.NEED_DATA:
-                first = self._wire_bytes == 0
-                data = self._receive(sock)
-                if first:
-                    self.timings.first_byte_ms += _since(started)
-                if not data:
-                    raise Failed("closed", "the site closed the connection before it answered")
-                connection.receive_data(data)
-            elif isinstance(event, h11.InformationalResponse):
-                interim += 1
-                if interim > MAX_INTERIM:
-                    raise Failed("too_many_interim", f"more than {MAX_INTERIM} interim answers")
-            elif isinstance(event, h11.Response):
-                if len(event.headers) > MAX_HEADERS:
-                    raise Failed("headers_too_large", f"more than {MAX_HEADERS} headers")
-                return connection, event
-            else:
-                raise Failed("bad_response", "the site sent no answer")
-
-    def _read_body(self, sock: socket.socket, connection: h11.Connection, response: h11.Response) -> None:
-        encoding = next((value.lower() for name, value in response.headers if name == b"content-encoding"), b"")
-        # wbits 47: gzip or zlib, told apart by their headers (zlib's inflateInit2)
-        unpack = zlib.decompressobj(47) if encoding in (b"gzip", b"x-gzip", b"deflate") else None
-        limit = self.limits.max_bytes
-        received = parts = 0
-        while True:
-            event = self._next_event(connection, "the body")
-            if event is h11.NEED_DATA:
-                # More than the body alone, for what chunks add to it.
-                if self._wire_bytes > 2 * limit + MAX_HEADER_BYTES:
-                    self.truncated = True
-                    return
-                connection.receive_data(self._receive(sock))
-            elif isinstance(event, h11.Data):
-                parts += 1
-                received += len(event.data)
-                if unpack is None:
-                    self.body_bytes = min(received, limit)
-                else:
-                    self._unpack(unpack, bytes(event.data))
-                if received > limit or self.body_bytes > limit or parts > MAX_CHUNKS:
-                    self.truncated = True
-                    self.body_bytes = min(self.body_bytes, limit)
-                    return
-                if parts % _TURN == 0:
-                    gevent.sleep(0)
-            else:  # the end of the body
-                return
-
-    def _unpack(self, unpack: zlib._Decompress, data: bytes) -> None:
-        room = self.limits.max_bytes + 1 - self.body_bytes
-        try:
-            self.body_bytes += len(unpack.decompress(data, room))
-        except zlib.error:
-            raise Failed("bad_encoding", "the compressed body cannot be unpacked") from None
-
-    def _next_event(self, connection: h11.Connection, what: str) -> object:
-        try:
-            return connection.next_event()
-        except h11.RemoteProtocolError as error:
-            if error.error_status_hint == 431:
-                raise Failed("headers_too_large", f"headers of more than {MAX_HEADER_BYTES} bytes") from None
-            if "peer closed" in str(error) or "without sending" in str(error):
-                raise Failed("incomplete_body", "the connection ended before the body did") from None
-            raise Failed("bad_response", f"{what} is not valid HTTP: {error}") from None
-
-    def _receive(self, sock: socket.socket) -> bytes:
-        data = receive(sock, self.limits.read_timeout)
-        self._wire_bytes += len(data)
-        return data
+        self._sock = stream
+        self.tls_facts = stream.facts()
+        return stream
 
 
 def _join(target: Target, location: bytes) -> str:

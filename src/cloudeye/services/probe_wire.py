@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import errno
 import ssl as tls_errors
+from contextlib import suppress
 
 from gevent import socket, ssl
 
+from cloudeye.services.answer import TlsFacts
+
 READ_SIZE = 32768
+MAX_TLS_BYTES = 262144  # of a handshake, and between two reads: a certificate's chain may have 100 KB, a record 16 KB
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EACCES, errno.EPERM})
 # Trouble of this machine, which says nothing about the site.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -69,24 +73,100 @@ def open_socket(address: str, family: int, port: int, wait: float) -> socket.soc
     return sock
 
 
-def shake_hands(sock: socket.socket, host: str, context: ssl.SSLContext, wait: float) -> ssl.SSLSocket:
+class TlsStream:
+    """TLS on a connected socket, with a bound on what a site may send without saying anything.
+
+    OpenSSL is handed each read's bytes and never the socket itself: reading from that, it would work through a flood
+    of session tickets or key updates for as long as they come, and the hub would wait for it.
+    """
+
+    def __init__(self, sock: socket.socket, host: str, context: ssl.SSLContext) -> None:
+        self._sock = sock
+        self._incoming, self._outgoing = tls_errors.MemoryBIO(), tls_errors.MemoryBIO()
+        self._tls: tls_errors.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._empty = 0  # bytes that came since the last that held data
+
+    def do_handshake(self) -> None:
+        """Come to terms with the site. Raises OSError (ssl.SSLError, TimeoutError) or Failed."""
+        while True:
+            try:
+                self._tls.do_handshake()
+                self._flush()
+                self._empty = 0
+                return
+            except tls_errors.SSLWantReadError:
+                self._flush()
+                self._fill()
+            except tls_errors.SSLError:
+                with suppress(OSError):
+                    self._flush()  # the alert that says why
+                raise
+
+    def recv(self, size: int) -> bytes:
+        """Up to `size` bytes, none at the end; with or without a goodbye, as browsers take it."""
+        while True:
+            try:
+                data = self._tls.read(size)
+                self._empty = 0
+                return data
+            except tls_errors.SSLWantReadError:
+                self._flush()
+                self._fill()
+            except (tls_errors.SSLZeroReturnError, tls_errors.SSLEOFError):
+                return b""
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of `data`."""
+        self._tls.write(data)
+        self._flush()
+
+    def settimeout(self, wait: float) -> None:
+        """How many seconds the socket may be waited for."""
+        self._sock.settimeout(wait)
+
+    def close(self) -> None:
+        """Close the socket, without a goodbye."""
+        self._sock.close()
+
+    def facts(self) -> TlsFacts:
+        """What the finished handshake came to."""
+        cipher = self._tls.cipher()
+        certificate = self._tls.getpeercert(binary_form=True)
+        return TlsFacts(self._tls.version() or "", cipher[0] if cipher else "", certificate or b"")
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._sock.sendall(self._outgoing.read())
+
+    def _fill(self) -> None:
+        data = self._sock.recv(READ_SIZE)
+        self._empty += len(data)
+        if self._empty > MAX_TLS_BYTES:
+            raise Failed("tls_failed", f"more than {MAX_TLS_BYTES} bytes of TLS with nothing in them")
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+
+def shake_hands(sock: socket.socket, host: str, context: ssl.SSLContext, wait: float) -> TlsStream:
     """Start TLS for `host` on a connected socket, which it takes over; each step may take `wait` seconds."""
-    # Wrapped first and shaken hands with later, so that a timeout in between leaves a socket to close.
-    wrapped: ssl.SSLSocket = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    stream = TlsStream(sock, host, context)
     try:
-        wrapped.settimeout(wait)
-        wrapped.do_handshake()
+        stream.settimeout(wait)
+        stream.do_handshake()
     except BaseException as error:
-        wrapped.close()
+        stream.close()
         if isinstance(error, OSError):
             raise _handshake_failure(error) from None
         raise
-    return wrapped
+    return stream
 
 
-def send(sock: socket.socket, data: bytes) -> None:
-    """Send all of `data`, or raise Failed."""
+def send(sock: socket.socket | TlsStream, data: bytes, wait: float) -> None:
+    """Send all of `data` within `wait` seconds, or raise Failed."""
     try:
+        sock.settimeout(wait)
         sock.sendall(data)
     except TimeoutError:
         raise Failed("read_timeout", "the site did not take the request in time") from None
@@ -94,7 +174,7 @@ def send(sock: socket.socket, data: bytes) -> None:
         raise Failed("reset", f"the connection broke: {_reason(error)}") from None
 
 
-def receive(sock: socket.socket, wait: float) -> bytes:
+def receive(sock: socket.socket | TlsStream, wait: float) -> bytes:
     """The next bytes, empty at the end; Failed when there are none for `wait` seconds or the connection breaks."""
     try:
         sock.settimeout(wait)

@@ -28,13 +28,14 @@ def main() -> int:
     from cloudeye import logs
     from cloudeye.config import Config, ConfigurationError
     from cloudeye.db import make_engine
-    from cloudeye.services.mail import Mailer
     from cloudeye.services.probe import Limits, probe
     from cloudeye.services.probe_wire import make_tls_context
     from cloudeye.services.resolver import Resolver
+    from cloudeye.services.webhooks import limits_of
+    from cloudeye.sync.carriers import Post
     from cloudeye.sync.loop import Heartbeat, Loop
-    from cloudeye.sync.outbox import Post
-    from cloudeye.sync.steps import Work
+    from cloudeye.sync.scan import make_scanner
+    from cloudeye.sync.work import Work
 
     try:
         config = Config.from_environment()
@@ -57,16 +58,19 @@ def main() -> int:
         max_redirects=settings.max_redirects,
     )
     resolver = Resolver(timeout=min(settings.connect_timeout, settings.total_timeout))
-    ask = partial(probe, limits=limits, resolver=resolver, tls=make_tls_context())
+    tls = make_tls_context()
+    ask = partial(probe, limits=limits, resolver=resolver, tls=tls)
     me = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
-    post = Post(partial(Mailer, config))
-    work = Work(engine=make_engine(config), settings=settings, me=me, probe=ask, post=post)
+    post = Post(config, partial(probe, limits=limits_of(limits), resolver=resolver, tls=tls))
+    scanner = make_scanner(limits, tls)
+    engine = make_engine(config, size=settings.connections)
+    work = Work(engine=engine, settings=settings, me=me, probe=ask, post=post, scanner=scanner)
     loop = Loop(work, Heartbeat(config.heartbeat_file, config.release, settings.heartbeat_seconds))
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, loop.stop)
     log.info("started", extra={"claims_as": me, "concurrency": settings.concurrency})
     loop.run()
-    log.info("stopped", extra={"probed": work.probed, "mails": post.sent})
+    log.info("stopped", extra={"probed": work.probed, "sent": post.sent})
     return 0
 
 

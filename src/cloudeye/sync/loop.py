@@ -14,7 +14,8 @@ import gevent
 from gevent.event import Event
 from sqlalchemy.exc import SQLAlchemyError
 
-from cloudeye.sync.steps import STEPS, Work, finish
+from cloudeye.sync.steps import STEPS, finish
+from cloudeye.sync.work import Work
 
 log = logging.getLogger("cloudeye.sync")
 

@@ -55,7 +55,7 @@ def test_without_hosts_it_says_which_group_is_empty() -> None:
         ("{nginx: {http_port: 70000}}", "nginx.http_port"),
         ("{nginx: {http_port: 8001}}", "api.ports"),
         ("{timeouts: {graceful: 99}}", "timeouts.graceful"),
-        ("{database: {pool_size: 500}}", "database.max_connections"),
+        ("{database: {max_connections: 100}}", "database.max_connections"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_before_any_host_is_asked(overrides: str, word: str, tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ class Browser:
         known = {field.name for field in form.inputs} | {button.get("name") for button in form.xpath(".//button")}
         assert fields.keys() <= known, fields.keys() - known
         data: dict[str, Any] = {}
+        areas = {area.get("name") for area in form.xpath(".//textarea")}
         for name, value in form.form_values():
-            data.setdefault(name, []).append(value)
+            data.setdefault(name, []).append(_as_typed(value) if name in areas else value)
         return self.client.post(action, data={**data, **fields}, headers=self.headers)
 
     def follows(self, answer: TestResponse) -> TestResponse:
@@ -53,6 +54,11 @@ class Browser:
         return self.opens("/account").status_code == 200
 
 
+def _as_typed(value: str) -> str:
+    """Return a text of several lines as browsers send it: without the first end of line in the page, others as CRLF."""
+    return value.replace("\r\n", "\n").removeprefix("\n").replace("\n", "\r\n")
+
+
 def text_of(page: TestResponse, path: str) -> list[str]:
     """Return the words at an XPath."""
     return [" ".join(node.text_content().split()) for node in html.fromstring(page.text).xpath(path)]
@@ -61,6 +67,13 @@ def text_of(page: TestResponse, path: str) -> list[str]:
 def values_of(page: TestResponse, path: str) -> list[str]:
     """Return the attributes at an XPath."""
     return [str(value) for value in html.fromstring(page.text).xpath(path)]
+
+
+def browser_of(world: World, name: str) -> Browser:
+    """Return the browser of one of the cast, logged in."""
+    found = Browser(world.app.test_client())
+    found.logs_in(name)
+    return found
 
 
 def mails(world: World) -> list[Message]:

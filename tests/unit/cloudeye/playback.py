@@ -13,7 +13,9 @@ from pathlib import Path
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import gevent
 from cryptography import x509
@@ -111,11 +113,14 @@ class Certificates:
         not_before: datetime.datetime = NOW - DAY,
         not_after: datetime.datetime = NOW + DAY,
         self_signed: bool = False,
+        other_names: int = 0,
     ) -> ssl.SSLContext:
-        """The server side of TLS for `name`, a host name or an address."""
+        """The server side of TLS for `name`, a host name or an address; `other_names` make its certificate large."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer, issuer_key = (name, key) if self_signed else ("Test CA", self.key)
-        certificate = _certificate(name, key, issuer, issuer_key, name, not_before, not_after, ca=False)
+        certificate = _certificate(
+            name, key, issuer, issuer_key, name, not_before, not_after, ca=False, others=other_names
+        )
         path = self.folder / f"{certificate.serial_number}.pem"
         path.write_bytes(
             certificate.public_bytes(serialization.Encoding.PEM)
@@ -140,6 +145,7 @@ def _certificate(
     not_after: datetime.datetime,
     *,
     ca: bool,
+    others: int = 0,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -156,15 +162,17 @@ def _certificate(
             alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
         except ValueError:
             alternative = x509.DNSName(name)
-        builder = builder.add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        more = [x509.DNSName(f"{number}.other.test") for number in range(others)]
+        builder = builder.add_extension(x509.SubjectAlternativeName([alternative, *more]), critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
 
 
 class NameServer:
     """A DNS server on one port of 127.0.0.1, over UDP and TCP.
 
-    `answers` maps (name, "A" or "AAAA") to a list of answers, each a list of addresses: one answer a question, the
-    last one for ever after. A name that is not in it does not exist. `delay` seconds pass before each answer.
+    `answers` maps (name, "A", "AAAA" or "TXT") to a list of answers, each a list of records in text: one answer a
+    question, the last one for ever after; (name, "CNAME") to one list with the name it stands for. A name that is not
+    in it does not exist. `delay` seconds pass before each answer.
     """
 
     def __init__(self, answers: dict[tuple[str, str], list[list[str]]], delay: float = 0, ttl: int = 60) -> None:
@@ -196,9 +204,14 @@ class NameServer:
         query = dns.message.from_wire(wire)
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True)
-        kind = "A" if question.rdtype == 1 else "AAAA"
+        kind = dns.rdatatype.to_text(question.rdtype)
         self.questions.append((name, kind))
         response = dns.message.make_response(query)
+        owner = question.name
+        if (name, "CNAME") in self.answers:
+            name = self.answers[name, "CNAME"][0][0]
+            response.answer.append(dns.rrset.from_text(owner, self.ttl, "IN", "CNAME", f"{name}."))
+            owner = dns.name.from_text(name)
         known = self.answers.get((name, kind))
         if self.rcode is not None:
             response.set_rcode(self.rcode)
@@ -207,7 +220,7 @@ class NameServer:
         elif known is not None:
             addresses = known.pop(0) if len(known) > 1 else known[0]
             if addresses:
-                response.answer.append(dns.rrset.from_text_list(question.name, self.ttl, "IN", kind, addresses))
+                response.answer.append(dns.rrset.from_text_list(owner, self.ttl, "IN", kind, addresses))
         elif not any(other == name for other, _ in self.answers):
             response.set_rcode(dns.rcode.NXDOMAIN)
         gevent.sleep(self.delay)

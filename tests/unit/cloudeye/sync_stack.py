@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine, insert, select
 from sqlalchemy.orm import Session
 
 from cloudeye.models import Base, CheckResult, Site, User
-from cloudeye.sync.steps import next_slot
+from cloudeye.sync.schedule import next_slot
 from tests.integration.world import environment
 from tests.unit.cloudeye.hostile import ROOT
 from tests.unit.cloudeye.playback import read_request, tcp_server
@@ -44,7 +44,8 @@ class Stack:
             session.add(User(id=1, username="owner", email="owner@example.com"))
             session.commit()
 
-    def start(self, name: str = "sync", **settings: object) -> subprocess.Popen[bytes]:
+    def start(self, name: str = "sync", module: str = "cloudeye.sync", **settings: object) -> subprocess.Popen[bytes]:
+        """Start a process; settings in capitals are variables, the others those of the section sync."""
         values = {
             "allow_private": 1,
             "concurrency": 50,
@@ -62,7 +63,7 @@ class Stack:
         variables = {
             **environment(self.folder, self.url),
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
             "APP_RELEASE": "release-1",
             "APP_HEARTBEAT_FILE": str(self.folder / f"{name}.heartbeat"),
             **{key: str(value) for key, value in settings.items() if key.isupper()},
@@ -70,7 +71,7 @@ class Stack:
         }
         with open(self.folder / f"{name}.log", "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cloudeye.sync"], env=variables, cwd="/", stdout=output, stderr=output
+                [sys.executable, "-m", module], env=variables, cwd="/", stdout=output, stderr=output
             )
         self.processes.append(process)
         return process
@@ -138,3 +139,16 @@ def slots(results: list[CheckResult], interval: int) -> list[tuple[int, int]]:
         (result.site_id, (result.checked_at - origin - shift[result.site_id]) // timedelta(seconds=interval))
         for result in results
     ]
+
+
+def lateness(results: list[CheckResult], interval: int) -> list[float]:
+    """The seconds by which each probe began after its place on its site's grid; the first of a site has none."""
+    origin = datetime(2020, 1, 1, tzinfo=UTC)
+    seen: set[int] = set()
+    late: list[float] = []
+    for result in results:
+        if result.site_id in seen:
+            after = result.checked_at - next_slot(result.site_id, interval, origin)
+            late.append((after % timedelta(seconds=interval)).total_seconds())
+        seen.add(result.site_id)
+    return late

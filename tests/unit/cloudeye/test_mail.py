@@ -66,7 +66,7 @@ def test_every_mail_is_there_in_both_languages(session: Session, template: str) 
 
 
 def test_every_template_is_one_that_can_be_queued() -> None:
-    assert {path.stem for path in outbox.MAILS.iterdir()} == set(outbox.TEMPLATES)
+    assert {path.stem for path in outbox.MAILS.iterdir()} == {*outbox.TEMPLATES, *outbox.ALERTS}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,17 @@ def test_a_letter_says_who_when_and_that_a_machine_wrote_it(config: Config) -> N
     assert message.get_content().splitlines() == ["Something to read"]
 
 
+@pytest.mark.parametrize("host", ["a.example", "eye.example.com", f"{'long.' * 30}example.com"])
+def test_a_letter_that_can_be_ended_has_a_button_for_it_in_mail_programs(config: Config, host: str) -> None:
+    stop = f"https://{host}/unsubscribe?token=1234567890.LZ2LuU5Dh5_62qZseEyO"
+    raw = compose(config, replace(LETTER, unsubscribe=stop)).as_bytes()
+    message = message_from_bytes(raw, policy=SMTP)
+    assert message["List-Unsubscribe"].strip() == f"<{stop}>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert f"<{stop}>".encode() in raw  # in one piece: not every program takes a line that was folded within a word
+    assert "List-Unsubscribe" not in compose(config, LETTER)
+
+
 def test_a_letter_made_twice_is_the_same_to_the_byte(config: Config) -> None:
     assert compose(config, LETTER).as_bytes() == compose(config, LETTER).as_bytes()
 
@@ -166,6 +177,7 @@ def test_a_domain_beyond_ascii_is_written_as_dns_writes_it(config: Config) -> No
         {"recipient": "a@example.com> SIZE=1"},
         {"language": "en\r\nX-Evil: 1"},
         {"event_id": "e\r\nX-Evil: 1"},
+        {"unsubscribe": "https://eye.example.com/\r\nX-Evil: 1"},
         {"recipient": "a@exa\u2028mple.com"},
         {"recipient": "a@-.example"},
         {"body": "\ud800"},
@@ -308,12 +320,19 @@ def test_without_a_server_a_letter_is_a_file_that_is_the_same_when_written_again
     assert os.stat(path).st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("name", [f"{'3' * 32}.0", f"g{'a' * 31}.9223372036854775807"])
+def test_an_alert_is_written_under_its_name(config: Config, name: str) -> None:
+    Mailer(config).send(replace(LETTER, event_id=name))
+    assert [path.name for path in (config.data_dir / "mail").iterdir()] == [f"{name}.eml"]
+
+
 def test_a_link_can_be_copied_out_of_a_file(config: Config) -> None:
     link = f"https://eye.example.com/reset?token={'a=b_' * 30}"
     Mailer(config).send(replace(LETTER, body=f"密码：\n\n{link}\n"))
     assert link in (config.data_dir / "mail" / f"{LETTER.event_id}.eml").read_text("utf-8")
 
 
-def test_an_event_whose_name_would_be_a_path_is_refused(config: Config) -> None:
+@pytest.mark.parametrize("name", ["../../evil", "..", ".hidden", "a/b"])
+def test_an_event_whose_name_would_be_a_path_is_refused(config: Config, name: str) -> None:
     with pytest.raises(MailError):
-        Mailer(config).send(replace(LETTER, event_id="../../evil"))
+        Mailer(config).send(replace(LETTER, event_id=name))

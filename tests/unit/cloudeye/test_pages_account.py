@@ -15,7 +15,7 @@ from cloudeye.extensions import cache, db
 from cloudeye.models import ApiKey, User, UserSession, utcnow
 from cloudeye.pages.base import blueprint
 from tests.integration.world import PASSWORD, World
-from tests.unit.cloudeye.browser import ACCEPT, Browser, link_in, mails, text_of, values_of
+from tests.unit.cloudeye.browser import ACCEPT, Browser, browser_of, link_in, mails, text_of, values_of
 
 NEXT_WORD = "the owner's next word"
 PROBLEM, NOTE = "//*[@role='alert']", "//*[@role='status']"
@@ -24,9 +24,7 @@ PROBLEM, NOTE = "//*[@role='alert']", "//*[@role='status']"
 @pytest.fixture
 def browser(world: World) -> Browser:
     """The owner's browser."""
-    browser = Browser(world.app.test_client())
-    browser.logs_in("owner")
-    return browser
+    return browser_of(world, "owner")
 
 
 def user(world: World, name: str = "owner") -> User:

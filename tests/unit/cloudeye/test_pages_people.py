@@ -8,7 +8,7 @@ from sqlalchemy import select
 from cloudeye.extensions import db
 from cloudeye.models import User
 from tests.integration.world import PASSWORD, World
-from tests.unit.cloudeye.browser import ACCEPT, Browser, link_in, mails, text_of, values_of
+from tests.unit.cloudeye.browser import ACCEPT, Browser, browser_of, link_in, mails, text_of, values_of
 
 PROBLEM, NOTE = "//*[@role='alert']", "//*[@role='status']"
 NAMES = "//tbody//*[@class='name']"
@@ -17,9 +17,7 @@ NAMES = "//tbody//*[@class='name']"
 @pytest.fixture
 def browser(world: World) -> Browser:
     """The admin's browser."""
-    browser = Browser(world.app.test_client())
-    browser.logs_in("admin")
-    return browser
+    return browser_of(world, "admin")
 
 
 def names(world: World) -> list[str]:

@@ -91,6 +91,20 @@ def test_an_answer_that_was_cut_short_is_asked_for_over_tcp(names: NameServer) -
     assert len(names.questions) == 2
 
 
+def test_an_alias_is_followed_to_the_addresses_it_comes_with(names: NameServer) -> None:
+    names.answers["www.test", "CNAME"] = [["site.test"]]
+    assert sorted(make(names).lookup("www.test", IPV4)) == BOTH
+    assert names.questions == [("www.test", "A")]
+
+
+@pytest.mark.parametrize(("target", "code"), [("www.test", "dns_failed"), ("nowhere.test", "dns_not_found")])
+def test_an_alias_of_itself_or_of_nothing_is_said_to_fail(names: NameServer, target: str, code: str) -> None:
+    names.answers["www.test", "CNAME"] = [[target]]
+    with gevent.Timeout(10), pytest.raises(LookupFailed) as failed:
+        make(names).lookup("www.test", IPV4)
+    assert failed.value.code == code
+
+
 @pytest.mark.parametrize("forged", [b"", b"junk", b"\0" * 12, b"\xff" * 600])
 def test_a_forged_answer_is_passed_over(names: NameServer, forged: bytes) -> None:
     names.forge = forged

@@ -1,0 +1,16 @@
+"""The cookie in which Flask keeps a visitor's session, looked into only where there is one."""
+
+from __future__ import annotations
+
+from flask import Flask, Request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+
+
+class SessionInterface(SecureCookieSessionInterface):
+    """Flask's sessions; nothing is read where no cookie came, as for the API."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of a request."""
+        if "HTTP_COOKIE" not in request.environ:
+            return self.session_class()
+        return super().open_session(app, request)
