@@ -1,0 +1,1 @@
+"""The benchmarks of requests and of sync: `python -m tests.bench`."""
