@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 # PIP_ARGS=--index-url=... for a package index of your own
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes $(PIP_ARGS)
 ARGS ?=
+BENCH := build/bench-venv
 
 .PHONY: help
 help: ## list the targets
@@ -64,6 +65,14 @@ test: $(VENV)/.test ## every stage in order, stopping at the first that breaks
 prove: $(VENV)/.test ## the same with every proof in full
 	@$(BIN)/python -m tests.run --full $(ARGS)
 
+.PHONY: bench
+bench: $(VENV)/.test $(BENCH)/.packages ## how requests are served, beside what else would serve them, and how sync scales: an hour
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.test $(BENCH)/.packages ## requests alone, in ten minutes; ARGS='--help' tells more
+	@$(BIN)/python -m tests.bench requests --quick $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.test ## ruff, mypy, ansible-lint, yamllint, shellcheck
 	@$(BIN)/python -m tests.run lint
@@ -104,6 +113,16 @@ $(VENV)/.test: $(VENV)/.ops $(VENV)/.system $(VENV)/.mysql requirements/test.txt
 	@$(PIP) --no-compile -r requirements/test.txt
 	@touch $@
 
+# The application's packages, and beside them what else would serve it: kept out of the product's own environment.
+$(BENCH)/.packages: $(VENV)/.mysql requirements/bench.txt
+	@echo "making $(BENCH)"
+	@$(PYTHON) -m venv $(BENCH)
+	@for group in build app mysql supervisor bench; do \
+	  $(BENCH)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes $(PIP_ARGS) \
+	    -r requirements/$$group.txt || exit 1; \
+	done
+	@touch $@
+
 # What the tests take from the distribution; deploy/ never needs it.
 $(VENV)/.system: tests/system-packages.txt | $(BIN)/python
 	@sh tests/install-system-packages.sh tests/system-packages.txt
@@ -111,7 +130,7 @@ $(VENV)/.system: tests/system-packages.txt | $(BIN)/python
 
 .PHONY: lock
 lock: $(VENV)/.ops ## pin every package anew, with hashes
-	@for group in build app mysql supervisor ops test; do \
+	@for group in build app mysql supervisor ops test bench; do \
 	  constraints=""; [ $$group = app ] || constraints="-c requirements/app.txt"; \
 	  [ $$group != test ] || constraints="$$constraints -c requirements/ops.txt"; \
 	  $(BIN)/uv pip compile --quiet --upgrade --group pyproject.toml:$$group --universal --python-version 3.11 \

@@ -47,6 +47,11 @@ access_log_format = (
 _own_logger = f"{_env['APP_MODULE']}.gunicorn_logs"
 logger_class = f"{_own_logger}.Logger" if find_spec(_own_logger) else "gunicorn.glogging.Logger"
 
+# An app may bring a worker too: the class Worker in <module>/gunicorn_worker.py takes the place of gunicorn's gevent.
+_own_worker = f"{_env['APP_MODULE']}.gunicorn_worker"
+if worker_class == "gevent" and find_spec(_own_worker):
+    worker_class = f"{_own_worker}.Worker"
+
 # nginx on this host is the one peer; it writes these headers itself.
 forwarded_allow_ips = "127.0.0.1,::1"
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
+
+# What a process may open beside its pool: the driver has so many connections in opening or killing (docs/driver.md).
+BESIDE_POOL = 8
+FOR_PEOPLE = 20  # connections that are left for whoever looks after the server
 
 
 def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str] | None) -> dict[str, Any]:
@@ -47,7 +52,11 @@ def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str
     listen = values["nginx"]["listen"][0]
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen, listen)  # noqa: S104 - how we reach it
     stack["nginx"]["url"] = f"{scheme}://{host}" + ("" if port == default_port else f":{port}")
+    # What the app is told that it is called where an answer is kept for everybody.
+    stack["nginx"]["public_host"] = urlsplit(values["app"]["public_url"] or stack["nginx"]["url"]).netloc
     stack["processes"] = _processes(stack)
+    if not values["database"]["max_connections"]:
+        stack["database"]["max_connections"] = connections(values) + FOR_PEOPLE
     return stack
 
 
@@ -93,6 +102,16 @@ def _processes(stack: Mapping[str, Any]) -> list[dict[str, Any]]:
     return processes
 
 
+def connections(stack: Mapping[str, Any]) -> int:
+    """How many connections to the database all processes of all hosts may have open at once."""
+    database, api, sync = stack["database"], stack["api"], stack["sync"]
+    instances = len(api["ports"]) * api["instances"]
+    wanted = instances * (database["pool_size"] + database["pool_overflow"] + BESIDE_POOL)
+    if sync["enabled"] and stack["app"]["sync"]:
+        wanted += sync["connections"] + BESIDE_POOL
+    return int(wanted) * max(1, len(stack["fleet"]["app"]))
+
+
 def database_url(stack: Mapping[str, Any]) -> str:
     """The SQLAlchemy URL without a password: that one is read from its secret file."""
     database = stack["database"]
@@ -129,6 +148,7 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "APP_DATABASE_POOL_SIZE": database["pool_size"],
         "APP_DATABASE_POOL_OVERFLOW": database["pool_overflow"],
         "APP_DATABASE_POOL_WAIT": database["pool_wait"],
+        "APP_DATABASE_CONNECTIONS": connections(stack),
         "APP_SECRET_KEY_FILE": f"{secrets}/secret_key",
         "APP_DATA_DIR": paths["data"],
         "APP_RUN_DIR": paths["run"],

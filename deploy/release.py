@@ -23,7 +23,7 @@ from deploy.layout import Host, actor, lock, now
 from deploy.local import link
 from deploy.rehearsal import rehearse
 from deploy.rolling import Roll, restart_all
-from deploy.steps import Interrupted, Outcome, ReleaseError, Run, Say
+from deploy.steps import Outcome, ReleaseError, Run, Say
 from deploy.tree import Load, Release
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -234,7 +234,7 @@ def _attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Itera
     run = Run(say)
     before = host.pointed(host.current)
     os.umask(0o022)  # everybody may read a release, only its owner may write
-    with lock(host, f"{action} {what}", wait=wait), _signals_raise():
+    with lock(host, f"{action} {what}", wait=wait), _signals_raise(run):
         entry = {"time": now(), "action": action, "what": what, "actor": actor(), "host": socket.gethostname()}
         try:
             yield run
@@ -263,11 +263,11 @@ def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> None:
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
+def _signals_raise(run: Run) -> Iterator[None]:
     """While inside, a signal that asks us to end is a failure, so that it is taken back like one."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise Interrupted(f"{signal.Signals(number).name} ended it")
+        run.interrupt(f"{signal.Signals(number).name} ended it")
 
     handlers: dict[signal.Signals, Any] = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from deploy.derive import connections
+
 UNIX_SOCKET_LIMIT = 107  # bytes, without the final NUL (unix(7))
 
 CHOICES = {
@@ -28,6 +30,7 @@ MAY_BE_ZERO = {
     "nginx.rate_burst",
     "nginx.hsts_seconds",
     "database.pool_overflow",
+    "database.max_connections",
     "sync.max_redirects",
 }
 
@@ -48,6 +51,7 @@ OWN_SECRETS = {"secret_key", "database_password", "admin_password", "mail_passwo
 
 ALIAS = re.compile(r"(/[\w.-]+)+=(/[\w.-]+)+")
 PATH = re.compile(r"(/[\w.-]+)+")
+CACHED = re.compile(r"(/[\w.-]+)+/?")
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 ATTEMPTS = re.compile(r"[1-9][0-9]* per ([1-9][0-9]* )?(second|minute|hour|day)s?")
 
@@ -74,6 +78,7 @@ def broken_rules(stack: Mapping[str, Any]) -> list[str]:
             _paths,
             _pools,
             _logs,
+            _cached,
         )
         for problem in rule(stack)
     ]
@@ -254,13 +259,12 @@ def _pools(stack: Mapping[str, Any]) -> Iterator[str]:
     database = stack["database"]
     if database["engine"] != "mysql":
         return
-    processes = len(stack["api"]["ports"]) * stack["api"]["instances"] + (1 if stack["sync"]["enabled"] else 0)
-    hosts = max(1, len(stack["fleet"]["app"]))
-    wanted = (database["pool_size"] + database["pool_overflow"]) * processes * hosts
-    if wanted > database["max_connections"]:
+    wanted = connections(stack)
+    if 0 < database["max_connections"] < wanted:
         yield (
             f"database.max_connections ({database['max_connections']}) is less than the {wanted} connections that "
-            f"{hosts} app host(s) with {processes} processes of database.pool_size + database.pool_overflow may open"
+            f"the processes of {max(1, len(stack['fleet']['app']))} app host(s) may open; 0 has it follow from "
+            "database.pool_size"
         )
 
 
@@ -270,3 +274,19 @@ def _logs(stack: Mapping[str, Any]) -> Iterator[str]:
         yield f"log.size is {log['size']!r}: it must be a number followed by k, M or G, such as 2M"
     if log["rotate"] == "stream" and stack["nginx"]["started_by"] == "stack":
         yield "log.rotate is 'stream': in a checkout supervisord runs in the background, where nobody reads its stream"
+
+
+def _cached(stack: Mapping[str, Any]) -> Iterator[str]:
+    cached = stack["nginx"]["cached"]
+    for path in dict.fromkeys(cached):
+        if not CACHED.fullmatch(path):
+            yield f"nginx.cached holds {path!r}: it must be a path such as /status/ or /feed.json, and not /"
+        elif path in stack["app"]["private_paths"]:
+            yield f"nginx.cached holds {path!r}, which app.private_paths says is nobody else's business"
+        elif path == "/static/":
+            yield "nginx.cached holds '/static/': nginx serves these files itself"
+        elif cached.count(path) > 1:
+            yield f"nginx.cached holds {path!r} more than once"
+    for key in ("cache_keys", "cache_size"):
+        if not re.fullmatch(r"[1-9][0-9]*[kmg]", stack["nginx"][key]):
+            yield f"nginx.{key} is {stack['nginx'][key]!r}: it must be a number followed by k, m or g, such as 64m"

@@ -52,6 +52,7 @@ class Run:
     def __init__(self, say: Say) -> None:
         self.say = say
         self.steps: list[Step] = []
+        self._interrupted = ""
         self._back: list[tuple[str, Callable[[], object]]] = []
 
     @property
@@ -71,6 +72,8 @@ class Run:
         self.steps.append(step)
         try:
             yield step
+            if self._interrupted:
+                raise Interrupted(self._interrupted)
         except Exception as error:
             step.seconds = round(time.monotonic() - started, 3)
             self.say(f"{name:<10} {step.seconds:7.2f} s  failed")
@@ -86,9 +89,19 @@ class Run:
         """Remember how the change just made is taken back."""
         self._back.append((what, function))
 
+    def interrupt(self, why: str) -> None:
+        """End the run here; where Python drops the exception, as in a finaliser, at the end of the step.
+
+        Raises:
+            Interrupted: with the reason.
+        """
+        self._interrupted = why
+        raise Interrupted(why)
+
     def settle(self) -> None:
         """From here on nothing is taken back any more."""
         self._back.clear()
+        self._interrupted = ""
 
     def take_back(self) -> list[str]:
         """Take every remembered change back, the last one first; return what could not be."""

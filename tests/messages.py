@@ -32,7 +32,7 @@ KEYWORDS: dict[str, Any] = {
     "_later": (1,),
 }
 # Stand in the arguments of one of these functions, but are no texts.
-NO_TEXTS = {"CLOUDEYE", "expires_on"}
+NO_TEXTS = {"CLOUDEYE", "expires_on", "file", "headers", "resolution"}
 
 
 def texts() -> Iterator[tuple[str, int, Any, list[str], str | None]]:

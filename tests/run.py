@@ -37,6 +37,17 @@ def pytest(*arguments: str, full: bool) -> bool:
     return run(str(BIN / "python"), "-m", "coverage", "run", "-m", "pytest", "-q", *extra, *arguments)
 
 
+def in_parallel(*arguments: str, full: bool) -> bool:
+    """Run pytest over some folders with a worker for each processor, then what must have the machine for itself.
+
+    A file is one worker's: its tests share what was started for them, and ports that are fixed.
+    """
+    workers = str(min(4, max(2, os.cpu_count() or 1)))
+    return pytest("-n", workers, "--dist", "loadfile", "-m", "not alone", *arguments, full=full) and pytest(
+        "-m", "alone", *arguments, full=full
+    )
+
+
 def lint(full: bool) -> bool:
     """Every linter, over everything."""
     scripts = subprocess.run(
@@ -68,9 +79,9 @@ def hosts(full: bool) -> bool:
 
 STAGES: dict[str, Callable[[bool], bool]] = {
     "lint": lint,
-    "unit": lambda full: pytest("tests/unit", full=full),
+    "unit": lambda full: in_parallel("tests/unit", full=full),
     "templates": lambda full: pytest("tests/templates", full=full),
-    "integration": lambda full: pytest("tests/integration", full=full),
+    "integration": lambda full: in_parallel("tests/integration", full=full),
     "stack": lambda full: pytest("tests/stack", full=full),
     "hosts": hosts,
 }

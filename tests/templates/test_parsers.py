@@ -25,6 +25,8 @@ VARIANTS = {
     "no limit": ["nginx.rate=0", "nginx.gzip=false"],
     "another name": ["stack.name=parcel-desk", "app.module=desk"],
     "no sync": ["sync.enabled=false"],
+    "nothing kept": ["nginx.cached=[]"],
+    "something else kept": ["nginx.cached=[/shop/, /feed.json]", "app.public_url=https://shop.example.com/x"],
     "by size": ["log.rotate=size"],
     "to the journal": ["log.rotate=stream", "nginx.started_by=systemd"],
 }
@@ -36,6 +38,7 @@ def rendered(profile: str, folder: Path, assignments: list[str], *, parts: tuple
         (folder / name).mkdir()
     paths = {name: f"paths.{name}={folder}/{name}" for name in ("root", "etc", "secrets", "log", "data", "run")}
     own = [*paths.values(), f"paths.nginx_log={folder}/log", f"paths.nginx_conf={folder}/nginx"]
+    own.append(f"paths.nginx_cache={folder}/run/nginx-cache")
     values = [line.replace("{folder}", str(folder)) for line in assignments]
     # started_by=stack gives nginx.conf temp paths and a pid file of its own, so that -t needs no /run
     stack = load(

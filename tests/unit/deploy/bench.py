@@ -58,7 +58,7 @@ class Bench:
             "database": {"engine": "sqlite"},
             "limits": {"disk_mb": 60},
             "releases": {"keep": 3, "smoke": ["/ping", "/readyz"]},
-            "paths": {name: str(folder / name) for name in ("etc", "log", "data", "run", "nginx_log")},
+            "paths": {name: str(folder / name) for name in ("etc", "log", "data", "run", "nginx_log", "nginx_cache")},
         }
         self.values["nginx"]["user"] = "root" if os.geteuid() == 0 else ""
         self.values["paths"].update(root=str(self.root), secrets=str(folder / "etc" / "secrets"))

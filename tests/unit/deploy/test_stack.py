@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from cloudeye import mysql_hub
+from deploy import derive
 from deploy import stack as stack_module
+from deploy.derive import settings
 from deploy.rules import leaves
 from deploy.stack import HERE, PROFILES, StackError, env_file_layer, load, load_with_origin, profile_layers, set_layer
 
@@ -73,7 +76,18 @@ def test_every_profile_loads(profile: str) -> None:
         ("app.secrets=[mail_password]", "app.secrets holds 'mail_password': that one is the bundle's own"),
         ("app.secrets=[a, b, a]", "app.secrets holds 'a' more than once"),
         (f"paths.run=/{'x' * 100}", "too deep for a unix socket"),
-        ("database.pool_size=100", "database.max_connections (200) is less than the 525 connections"),
+        ("nginx.cached=[/]", "nginx.cached holds '/': it must be a path such as /status/ or /feed.json, and not /"),
+        ("nginx.cached=[status]", "nginx.cached holds 'status': it must be a path such as"),
+        (
+            "nginx.cached=[/reset]",
+            "nginx.cached holds '/reset', which app.private_paths says is nobody else's business",
+        ),
+        ("nginx.cached=[/static/]", "nginx.cached holds '/static/': nginx serves these files itself"),
+        ("nginx.cached=[/a/, /b, /a/]", "nginx.cached holds '/a/' more than once"),
+        ("nginx.cache_size=64MB", "nginx.cache_size is '64MB': it must be a number followed by k, m or g"),
+        ("nginx.cache_keys=1", "nginx.cache_keys (--set) is 1: it must be a string"),
+        ("nginx.cache_idle=0", "nginx.cache_idle is 0: it must be above 0"),
+        ("database.max_connections=254", "database.max_connections (254) is less than the 255 connections"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_by_its_keys_name(assignment: str, named: str) -> None:
@@ -97,8 +111,6 @@ def test_a_checkout_has_no_stream_that_anybody_reads() -> None:
 def test_requests_are_written_down_where_somebody_keeps_the_file_small(
     profile: str, assignments: list[str], written: str
 ) -> None:
-    from deploy.derive import settings
-
     assert settings(load(profile, layers=[set_layer(assignments)]))["GUNICORN_ACCESS_LOG"] == written
 
 
@@ -143,8 +155,6 @@ def test_a_dot_env_file_overrides_and_its_comments_do_not_count(tmp_path: Path) 
 
 
 def test_an_app_of_ones_own_gets_its_settings() -> None:
-    from deploy.derive import settings
-
     stack = load("host", layers=[set_layer(["app.settings.mail_from=a@b.example"])])
     assert settings(stack)["APP_MAIL_FROM"] == "a@b.example"
 
@@ -159,8 +169,6 @@ def test_an_app_of_ones_own_gets_its_settings() -> None:
     ],
 )
 def test_a_secret_is_asked_for_by_what_needs_it(assignments: list[str], asked: dict[str, str]) -> None:
-    from deploy.derive import settings
-
     stack = load("host", layers=[set_layer(assignments)])
     assert stack["secrets"] == asked
     given = settings(stack)
@@ -182,8 +190,14 @@ def test_a_setting_does_not_take_the_place_of_a_secret() -> None:
     assert problems == ["app.settings.shop_key_file: APP_SHOP_KEY_FILE is the bundle's own; take another"]
 
 
-def test_pools_are_counted_over_the_whole_fleet() -> None:
-    assert "3 app host(s)" in "\n".join(problems_of("fleet.app=[198.51.100.1, 198.51.100.2, 198.51.100.3]"))
+def test_the_server_takes_as_many_connections_as_all_hosts_may_open() -> None:
+    found = []
+    for hosts in ("198.51.100.1", "198.51.100.1, 198.51.100.2", "198.51.100.1, 198.51.100.2, 198.51.100.3"):
+        stack = load("host", layers=[set_layer([f"fleet.app=[{hosts}]", "database.pool_size=7"])])
+        found.append((stack["database"]["max_connections"], int(settings(stack)["APP_DATABASE_CONNECTIONS"])))
+    one = 4 * (7 + mysql_hub.SLOTS) + stack["sync"]["connections"] + mysql_hub.SLOTS
+    assert [wanted for _, wanted in found] == [one, 2 * one, 3 * one]
+    assert {limit - wanted for limit, wanted in found} == {derive.FOR_PEOPLE}
 
 
 @pytest.mark.parametrize("profile", PROFILES)

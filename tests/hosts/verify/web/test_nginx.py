@@ -79,6 +79,13 @@ def test_it_serves_static_files_itself(fleet: Fleet, front: Member) -> None:
     assert one_line(fleet.on("app"), mark)["upstream"] == "", "no instance was asked"
 
 
+def test_it_keeps_what_is_public_and_the_same_for_everybody(front: Member) -> None:
+    """Of several app hosts each keeps its own, so the second of them may have nothing yet."""
+    found = [get(front, "/api/openapi.json").headers["x-cache"] for _ in range(6)]
+    assert "HIT" in found, found
+    assert "x-cache" not in get(front, "/ping").headers
+
+
 def test_its_own_404_is_an_envelope(front: Member) -> None:
     holds_envelope(get(front, "/static/no-such-file"), 404)
 
