@@ -42,7 +42,7 @@ _GUARDED = re.compile(f"'+[{_FORMULA}]")
 _BEGINNING = re.compile(r'\s*+\{\s*+"sites"\s*+:\s*+\[\s*+')
 _NEXT = re.compile(r"\s*+(,|\]\s*+\}\s*+\Z)\s*+")
 _EMPTY = re.compile(r"\]\s*+\}\s*+\Z")
-_PIECE = re.compile(r'[^"{}\[\]]*(?:"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]])', re.DOTALL)
+_PIECE = re.compile(r'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]])', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
