@@ -72,7 +72,7 @@ def build(tree: Path, output: Path | None = None, *, allow_dirty: bool = False) 
     target = output or tree / "dist" / f"{project['name']}-{release_id}.tar.gz"
     content = _archive(tree, made, seconds)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")  # two may build at once
     partial.write_bytes(content)
     os.replace(partial, target)
     sha256 = hashlib.sha256(content).hexdigest()

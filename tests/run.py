@@ -43,9 +43,8 @@ def in_parallel(*arguments: str, full: bool) -> bool:
     A file is one worker's: its tests share what was started for them, and ports that are fixed.
     """
     workers = str(min(4, max(2, os.cpu_count() or 1)))
-    return pytest("-n", workers, "--dist", "loadfile", "-m", "not alone", *arguments, full=full) and pytest(
-        "-m", "alone", *arguments, full=full
-    )
+    spread = ("-n", workers, "--dist", "loadfile", "--no-loadscope-reorder")
+    return pytest(*spread, "-m", "not alone", *arguments, full=full) and pytest("-m", "alone", *arguments, full=full)
 
 
 def lint(full: bool) -> bool:
@@ -74,7 +73,7 @@ def hosts(full: bool) -> bool:
     if reason:
         print(f"hosts: SKIPPED, this machine cannot boot them: {reason}")
         return True
-    return pytest("tests/hosts", full=full)
+    return in_parallel("tests/hosts", full=full)
 
 
 STAGES: dict[str, Callable[[bool], bool]] = {

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,19 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
             for host in deployment.made.hosts:
                 report.sections.append((f"logs of {host.name}", deployment.logs(host)))
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of several hands its tables to the one that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["hosts"] = asdict(REPORT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take a worker's tables (a hook of pytest-xdist)."""
+    for name, rows in getattr(node, "workeroutput", {}).get("hosts", {}).items():
+        getattr(REPORT, name).extend(rows)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -25,6 +25,8 @@ from tests.hosts.snapshot import differences, snapshot
 from tests.load import Call, Load
 from tests.stack.test_restarts import site_posts
 
+pytestmark = pytest.mark.long
+
 SECRETS = ("secret_key", "database_password", "admin_password")
 
 

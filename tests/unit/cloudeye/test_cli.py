@@ -23,6 +23,8 @@ from cloudeye.models import Site, User
 from cloudeye.services.users import authenticate
 from tests.integration.world import end, migrate
 
+pytestmark = pytest.mark.long
+
 SOURCES = str(Path(cloudeye.__file__).parents[1])
 
 

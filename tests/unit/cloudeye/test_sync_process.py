@@ -17,6 +17,8 @@ from tests.unit.cloudeye.hostile import KINDS, hostile_process
 from tests.unit.cloudeye.playback import answer, read_request, tcp_server
 from tests.unit.cloudeye.sync_stack import Stack, counting_site, lateness, slots, wait_for
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:

@@ -14,6 +14,8 @@ import pytest
 from deploy.instances import Supervisor
 from tests.unit.deploy.bench import PORTS, Bench, Client
 
+pytestmark = pytest.mark.long
+
 INSTANCES = {f"api-{port}-0" for port in PORTS}
 SLOW = pytest.mark.slow
 READY = 'return jsonify(status="success", data={"release": os.environ["APP_RELEASE"]})'
