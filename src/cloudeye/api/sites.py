@@ -57,6 +57,7 @@ ImportAnswer = envelope(
 )
 RemovedAnswer = envelope("RemovedAnswer")
 
+NEW_SITE = NewSiteSchema()  # made once: its fields are many
 SITE = SiteSchema()
 COLUMNS = SITE.columns_of(Site)
 ONE: Select[Any] = select(*COLUMNS, Site.version).where(Site.id == bindparam("number"))
@@ -198,12 +199,12 @@ def add_from_file(owner_id: int, data: bytes, kind: str, *, dry: bool) -> tuple[
     Raises:
         Problem: 400, naming each bad row; nothing was added.
     """
-    config, schema = _config(), NewSiteSchema()
+    config = _config()
     targets = sites.own_targets(db.session(), owner_id)
 
     def load(given: dict[str, Any]) -> dict[str, Any]:
         try:
-            wanted = sites.complete(schema.load(given), config)
+            wanted = sites.complete(NEW_SITE.load(given), config)
             sites.check(wanted, sites.SETTINGS, config, targets)
         except ma.ValidationError as error:
             raise transfer.BadRow(error.messages_dict) from None
