@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy import health, local, orphans
+from deploy import local, operate_cli, orphans
 from deploy.render import TREE, render, write
 from deploy.rules import leaves, value_of
 from deploy.stack import PROFILES, Layer, StackError, env_file_layer, load, load_with_origin, read_yaml, set_layer
@@ -64,12 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
     command("up", run_up, "bring the stack up in this checkout, doing only what is missing")
     command("down", run_down, "stop the stack of this checkout")
-    status = command("status", run_status, "show each process and whether it is healthy")
-    status.add_argument("--json", action="store_true", help="for programs")
-    logs = command("logs", run_logs, "show the ends of the logs")
-    logs.add_argument("names", nargs="*", help="processes, e.g. api-8001-0 sync; all when none is named")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
-    logs.add_argument("-n", "--lines", type=int, default=20)
+    operate_cli.add_commands(command)
     rendering = command("render", run_render, "render every template, writing nothing unless --write")
     rendering.add_argument("--write", action="store_true", help="write the files where they belong")
     rendering.add_argument("--json", action="store_true", help="print {path: text}")
@@ -140,47 +133,6 @@ def _relative(path: str) -> str:
 def run_down(args: argparse.Namespace) -> int:
     print("stopped" if local.down(stack_of(args, again=True), say) else "it was not running")
     return 0
-
-
-def run_status(args: argparse.Namespace) -> int:
-    stack = stack_of(args, again=True)
-    table = health.check(stack)
-    if args.json:
-        print(json.dumps({"name": stack["stack"]["name"], "processes": [dataclasses.asdict(row) for row in table]}))
-    else:
-        print(f"{stack['stack']['name']}  {stack['nginx']['url']}")
-        for row in table:
-            mark = _colour("ok ", 32) if row.healthy else _colour("BAD", 31)
-            print(f"{mark} {row.name:<14} {row.state:<9} pid {row.pid:<8} up {row.uptime:>7} s  {row.detail}")
-    return 0 if table and all(row.healthy for row in table) else 3
-
-
-def _colour(text: str, code: int) -> str:
-    return f"\033[{code}m{text}\033[0m" if sys.stdout.isatty() else text
-
-
-def run_logs(args: argparse.Namespace) -> int:
-    stack = stack_of(args, again=True)
-    if stack["log"]["rotated_by"] == "journal":
-        names = [f"--identifier={name}" for name in args.names]
-        unit = ["--unit", stack["names"]["unit"], "--output=cat", f"--lines={args.lines}"]
-        return subprocess.run(
-            ["journalctl", *unit, *names, *(["--follow"] if args.follow else [])], check=False
-        ).returncode
-    folder = Path(stack["paths"]["log"])
-    known = {file.name.removesuffix(".log"): file for file in sorted(folder.glob("*.log"))}
-    unknown = [name for name in args.names if name not in known]
-    if unknown:
-        raise StackError(
-            [f"no log of {name!r} in {folder}; there are: {', '.join(known) or 'none'}" for name in unknown]
-        )
-    files = [str(known[name]) for name in args.names or known]
-    if not files:
-        print(f"no logs in {folder} yet")
-        return 0
-    return subprocess.run(
-        ["tail", "-n", str(args.lines), *(["-F"] if args.follow else []), *files], check=False
-    ).returncode
 
 
 def run_render(args: argparse.Namespace) -> int:

@@ -44,11 +44,12 @@ def supervisor_states(stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def check(stack: Mapping[str, Any]) -> list[Health]:
     """Ask every process of the stack once."""
     states = supervisor_states(stack)
-    processes = [_check_one(stack, process, states.get(process["name"])) for process in stack["processes"]]
-    return [*processes, *([_nginx(stack)] if stack["nginx"]["started_by"] == "stack" else [])]
+    processes = [check_one(stack, process, states.get(process["name"])) for process in stack["processes"]]
+    return [*processes, *([nginx(stack)] if stack["nginx"]["started_by"] == "stack" else [])]
 
 
-def _check_one(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any] | None) -> Health:
+def check_one(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str, Any] | None) -> Health:
+    """Ask one process, of which supervisord's table has this row; None when it has none."""
     group, name = process["group"], process["name"]
     if row is None:
         return Health(group, name, "ABSENT", 0, 0, False, "supervisord does not run it")
@@ -80,10 +81,12 @@ def _sync(stack: Mapping[str, Any], process: Mapping[str, Any], row: Mapping[str
     return age < limit, f"heartbeat {age:.0f} s old", release
 
 
-def _nginx(stack: Mapping[str, Any]) -> Health:
+def nginx(stack: Mapping[str, Any]) -> Health:
+    """Ask nginx for the first of the smoke requests."""
     pid = Nginx(stack).pid()
     if pid is None:
-        return Health("nginx", "nginx", "STOPPED", 0, 0, False, "`stack up` starts it")
+        remedy = "`stack up`" if stack["nginx"]["started_by"] == "stack" else "`systemctl start nginx`"
+        return Health("nginx", "nginx", "STOPPED", 0, 0, False, f"{remedy} starts it")
     uptime = int(time.time() - Path(f"/proc/{pid}").stat().st_mtime)
     path = stack["releases"]["smoke"][0]
     status = http_status(f"{stack['nginx']['url']}{path}")

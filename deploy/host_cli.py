@@ -43,6 +43,12 @@ and after a failure (exit status 1) "failed": true with "step", "instance", "mes
 By hand, on a host that has a release already, the archive itself will do:
   stack release cloudeye-ID.tar.gz
 """
+CONSOLE_HELP = """\
+  stack console                        `flask shell`: Python with the application's context
+  stack console --python               Python with the release's settings and packages, and no more
+  echo 'print(app.name)' | stack console
+On a host it runs as the stack's account, so call it as root. It writes where the application writes: take care.
+"""
 
 
 def add_commands(command: Command) -> None:
@@ -87,6 +93,13 @@ def add_commands(command: Command) -> None:
 
     sub = command("exec", run_exec, "run a command in the current release's environment, as the stack's account")
     sub.add_argument("arguments", nargs="+", metavar="CMD", help="after --, e.g. stack exec -- flask db current")
+    _account(sub)
+
+    sub = command(
+        "console", run_console, "open a shell with the application loaded, in the current release's environment"
+    )
+    _epilog(sub, CONSOLE_HELP)
+    sub.add_argument("--python", action="store_true", help="a plain Python, nothing loaded")
     _account(sub)
 
 
@@ -213,6 +226,11 @@ def run_ledger(args: argparse.Namespace) -> int:
         return 1 if found.problems else 0
 
     return _reporting(args, work)
+
+
+def run_console(args: argparse.Namespace) -> int:
+    args.arguments = ["python"] if args.python else ["flask", "shell"]
+    return run_exec(args)
 
 
 def run_exec(args: argparse.Namespace) -> int:

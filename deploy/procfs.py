@@ -36,3 +36,28 @@ def read_pid(path: str | Path, *, named: str) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if is_alive(pid) and named in command_line(pid) else None
+
+
+def proportional_memory(pid: int) -> int | None:
+    """The memory of a process and all its descendants in bytes, what they share counted once among them.
+
+    It is the sum of their Pss (proc(5), smaps_rollup). None when it may not be read, or the process is gone: another
+    account's is for root alone.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+        total = next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    except (OSError, StopIteration, ValueError):
+        return None
+    return total + sum(proportional_memory(child) or 0 for child in children(pid))
+
+
+def holds_lock(path: Path) -> bool:
+    """Whether somebody holds a flock(2) on a file: read from /proc/locks, since trying would take it."""
+    try:
+        inode = path.stat().st_ino
+        lines = Path("/proc/locks").read_text("ascii").splitlines()
+    except OSError:
+        return False
+    fields = (line.split() for line in lines)
+    return any(row[1] == "FLOCK" and row[-3].rpartition(":")[2] == str(inode) for row in fields if len(row) == 8)

@@ -274,6 +274,8 @@ def test_logs_are_kept_small_by_size_or_given_to_the_journal(one: Deployment) ->
     urllib.request.urlopen(request, timeout=30).close()
     said = one.app.run(f"journalctl --unit {one.name} --output cat --grep {mark}", root=True, check=True).out
     assert json.loads(said)["request_id"] == mark
+    shown = one.app.run("stack logs --since 2m --json", root=True, check=True).out
+    assert any(mark in line and json.loads(line)["request_id"] == mark for line in shown.splitlines())
     files = one.app.run(f"find {one.stack['paths']['log']} -name '*.log' -newermt '-20 seconds'", root=True).out
     assert files == ""
     one.play("deploy.yml").went_well()
