@@ -149,6 +149,7 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "APP_DATABASE_POOL_OVERFLOW": database["pool_overflow"],
         "APP_DATABASE_POOL_WAIT": database["pool_wait"],
         "APP_DATABASE_CONNECTIONS": connections(stack),
+        "APP_DATABASE_LOCK_WAIT": database["lock_wait"],
         "APP_SECRET_KEY_FILE": f"{secrets}/secret_key",
         "APP_DATA_DIR": paths["data"],
         "APP_RUN_DIR": paths["run"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from cloudeye.models import Base
 from cloudeye.schemas.common import MINIMUM_PASSWORD
 from cloudeye.services import sites, users
 from cloudeye.services.mail import BadRecipient, check_recipient
-from cloudeye.services.readiness import VERSIONS, check_readiness
+from cloudeye.services.readiness import VERSIONS, check_readiness, contract_revisions, known_revisions
 
 MIGRATIONS = VERSIONS.parent
 REACH_SECONDS = 3
@@ -31,7 +32,7 @@ OWN_TESTS = ("tests/unit/cloudeye", "tests/integration")  # those of the applica
 
 def register(app: Flask) -> None:
     """Add the commands to the application."""
-    for command in (create_admin, check, recreate_db, seed, run_tests):
+    for command in (create_admin, check, check_migrations, recreate_db, seed, run_tests):
         app.cli.add_command(command)
     # Alembic is loaded for commands only: a serving process has no use for its megabytes.
     if click.get_current_context(silent=True) is not None:
@@ -111,7 +112,36 @@ def check() -> None:
         raise click.ClickException(
             f"migrations: {', '.join(found.missing)} missing; run: flask --app cloudeye.wsgi db upgrade"
         )
-    click.echo("migrations: complete")
+    waiting = f"; {', '.join(found.waiting)} can wait: this release does without it" if found.waiting else ""
+    click.echo(f"migrations: complete{waiting}")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Answer with one line of JSON, for programs.")
+@with_appcontext
+def check_migrations(as_json: bool) -> None:
+    """Check that each migration suits its kind, and say which have not run.
+
+    An expand migration adds, while the release before goes on serving; a contract one takes away what neither needs.
+    """
+    from cloudeye.migrations.checking import problems
+
+    broken = problems(MIGRATIONS)
+    for problem in broken:
+        click.echo(f"Error: {problem}", err=True)
+    if broken:
+        sys.exit(1)
+    found = check_readiness(db.engine)
+    if not found.reachable:
+        raise click.ClickException(f"database: unreachable: {found.error}")
+    known, contract = known_revisions(VERSIONS), contract_revisions(VERSIONS)
+    lacking = {*found.missing, *found.waiting}
+    if as_json:
+        click.echo(json.dumps({"empty": lacking == set(known), "pending": sorted(lacking)}))
+        return
+    click.echo(f"{len(known)} migrations suit their kinds; {len(known) - len(lacking)} have run")
+    for revision in sorted(lacking):
+        click.echo(f"{revision}: {'contract' if revision in contract else 'expand'}, has not run")
 
 
 def _check_connections(wanted: int) -> None:

@@ -161,6 +161,7 @@ class Config:
     pool_overflow: int = _variable("APP_DATABASE_POOL_OVERFLOW", _whole)
     pool_wait: float = _variable("APP_DATABASE_POOL_WAIT", _seconds)
     connections: int = _variable("APP_DATABASE_CONNECTIONS", _whole)
+    lock_wait: int = _variable("APP_DATABASE_LOCK_WAIT", _whole)
     secret_key: str = _variable("APP_SECRET_KEY_FILE", _secret, secret=True)
     data_dir: Path = _variable("APP_DATA_DIR", _absolute)
     run_dir: Path = _variable("APP_RUN_DIR", _absolute)

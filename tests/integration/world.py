@@ -45,6 +45,7 @@ def environment(folder: Path, database_url: str, password: str = "", **changes: 
         "APP_DATABASE_POOL_SIZE": "10",
         "APP_DATABASE_POOL_OVERFLOW": "10",
         "APP_DATABASE_POOL_WAIT": "5",
+        "APP_DATABASE_LOCK_WAIT": "5",
         "APP_DATABASE_CONNECTIONS": "40",
         "APP_SECRET_KEY_FILE": str(secret_key),
         "APP_DATA_DIR": str(folder),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from alembic import context
 from flask import current_app
 
+from cloudeye.config import Config
 from cloudeye.migrations import operations  # noqa: F401 - makes our operations known
+from cloudeye.migrations.guard import Guard
 from cloudeye.models import Base
 
 engine = current_app.extensions["migrate"].db.engine
@@ -23,5 +25,7 @@ if context.is_offline_mode():
 else:
     with engine.connect() as connection:
         context.configure(connection=connection, **options)
+        config: Config = current_app.config["CLOUDEYE"]
+        Guard(connection, config.lock_wait).watch(context.script)
         with context.begin_transaction():
             context.run_migrations()

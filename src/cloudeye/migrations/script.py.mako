@@ -1,6 +1,7 @@
 """${message}
 
-One DDL statement: MariaDB's are not transactional, so a step that fails must be a whole one.
+One DDL statement: MariaDB's are not transactional, so a step that fails must be a whole one. `flask check-migrations`
+says whether it suits its kind.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ ${imports if imports else ""}
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+kind = "expand"  # or "contract", when it takes away what this release and the one before do without
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 

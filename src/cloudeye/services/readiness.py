@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -16,11 +18,16 @@ VERSIONS = Path(__file__).parent.parent / "migrations" / "versions"
 
 @dataclass(frozen=True)
 class Readiness:
-    """What was found; ``error`` is for the log, not for the caller."""
+    """What was found; ``error`` is for the log, not for the caller.
+
+    ``missing`` are revisions that this release needs; ``waiting`` are contract ones that have not run, which it does
+    without.
+    """
 
     reachable: bool
     missing: tuple[str, ...]
     error: str | None = None
+    waiting: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -42,12 +49,17 @@ def check_readiness(engine: Engine, folder: Path = VERSIONS) -> Readiness:
     except DBAPIError as error:
         try:
             with engine.connect():
-                return Readiness(True, tuple(sorted(needed)), str(error.orig))  # there is no such table
+                return _found(set(needed), folder, str(error.orig))  # there is no such table
         except SQLAlchemyError as again:
             return Readiness(False, (), str(again))
     except SQLAlchemyError as error:
         return Readiness(False, (), str(error))
-    return Readiness(True, tuple(sorted(missing_revisions(needed, heads))))
+    return _found(missing_revisions(needed, heads), folder)
+
+
+def _found(missing: set[str], folder: Path, error: str | None = None) -> Readiness:
+    waiting = missing & contract_revisions(folder)
+    return Readiness(True, tuple(sorted(missing - waiting)), error, tuple(sorted(waiting)))
 
 
 def missing_revisions(needed: dict[str, tuple[str, ...]], heads: set[str]) -> set[str]:
@@ -76,17 +88,27 @@ def missing_revisions(needed: dict[str, tuple[str, ...]], heads: set[str]) -> se
 def known_revisions(folder: Path) -> dict[str, tuple[str, ...]]:
     """Read the migrations' names and order from their files, without loading Alembic into each worker."""
     found: dict[str, tuple[str, ...]] = {}
+    for values in _migrations(folder):
+        before = values["down_revision"] or ()
+        found[values["revision"]] = (before,) if isinstance(before, str) else tuple(before)
+    return found
+
+
+@cache
+def contract_revisions(folder: Path) -> frozenset[str]:
+    """Return the migrations that only take away what this release does without (docs/releases.md)."""
+    return frozenset(values["revision"] for values in _migrations(folder) if values.get("kind") == "contract")
+
+
+def _migrations(folder: Path) -> Iterator[dict[str, Any]]:
     for path in folder.glob("*.py"):
-        values = {
+        yield {
             node.targets[0].id: ast.literal_eval(node.value)
             for node in ast.parse(path.read_text(encoding="utf-8")).body
             if isinstance(node, ast.Assign)
             and isinstance(node.targets[0], ast.Name)
-            and node.targets[0].id in ("revision", "down_revision")
+            and node.targets[0].id in ("revision", "down_revision", "kind")
         }
-        before = values["down_revision"] or ()
-        found[values["revision"]] = (before,) if isinstance(before, str) else tuple(before)
-    return found
 
 
 def heartbeat_age(path: Path) -> float | None:

@@ -20,6 +20,7 @@ from cloudeye.app import create_app
 from cloudeye.config import Config
 from cloudeye.extensions import db
 from cloudeye.models import Site, User
+from cloudeye.services.readiness import VERSIONS, known_revisions
 from cloudeye.services.users import authenticate
 from tests.integration.world import end, migrate
 
@@ -181,13 +182,37 @@ def test_the_migrations_can_be_printed_instead_of_run(settings: dict[str, str]) 
     assert not Path(settings["APP_DATABASE_URL"].removeprefix("sqlite:///")).exists()
 
 
+def test_the_migrations_are_checked_and_those_that_have_not_run_are_said(settings: dict[str, str]) -> None:
+    known = sorted(known_revisions(VERSIONS))
+    said = json.loads(flask(settings, "check-migrations", "--json").stdout)
+    assert said == {"empty": True, "pending": known}
+    assert flask(settings, "db", "upgrade", known[-2]).returncode == 0
+    said = json.loads(flask(settings, "check-migrations", "--json").stdout)
+    assert said == {"empty": False, "pending": known[-1:]}
+    words = flask(settings, "check-migrations").stdout.splitlines()
+    assert words[0] == f"{len(known)} migrations suit their kinds; {len(known) - 1} have run"
+    assert words[1:] == [f"{known[-1]}: expand, has not run"]
+
+
+def test_a_new_migration_has_a_kind_and_one_that_breaks_it_is_refused(settings: dict[str, str], tmp_path: Path) -> None:
+    shutil.copytree(Path(SOURCES) / "cloudeye", tmp_path / "src" / "cloudeye")
+    sources = str(tmp_path / "src")
+    assert flask(settings, "db", "revision", "--message", "words", sources=sources).returncode == 0
+    (path,) = (tmp_path / "src" / "cloudeye" / "migrations" / "versions").glob("*_words.py")
+    assert '\nkind = "expand"' in path.read_text()
+    path.write_text(path.read_text().replace("    pass", '    op.drop_table("sites")'))
+    refused = flask(settings, "check-migrations", "--json", sources=sources)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"Error: {path.name}: DROP takes away" in refused.stderr
+
+
 def test_each_command_explains_itself(settings: dict[str, str]) -> None:
     listed = flask(settings, "--help").stdout
-    for name in ("create-admin", "check", "recreate-db", "seed", "test", "db"):
+    for name in ("create-admin", "check", "check-migrations", "recreate-db", "seed", "test", "db"):
         assert f"  {name} " in listed
     app = create_app(Config.from_environment(settings))
     explained = {**app.cli.commands, **migrations.commands}
-    assert {"create-admin", "check", "recreate-db", "seed", "test"} < set(explained)
+    assert {"create-admin", "check", "check-migrations", "recreate-db", "seed", "test"} < set(explained)
     assert {"init", "migrate", "upgrade", "downgrade", "history"} < set(explained)
     for name, command in explained.items():
         assert command.help, name

@@ -13,6 +13,7 @@ from cloudeye.models import Id, LongText, UtcDateTime
 
 revision = "0001"
 down_revision = None
+kind = "expand"
 branch_labels = None
 depends_on = None
 

@@ -9,6 +9,7 @@ from cloudeye.models import Id, Json, LongText, UtcDateTime
 
 revision = "0002"
 down_revision = "0001"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

@@ -10,6 +10,7 @@ from cloudeye.models import Id
 
 revision = "0003"
 down_revision = "0002"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

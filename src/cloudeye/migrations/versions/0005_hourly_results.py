@@ -10,6 +10,7 @@ from cloudeye.models import Id, LongText, UtcDateTime
 
 revision = "0005"
 down_revision = "0004"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

@@ -10,6 +10,7 @@ from cloudeye.models import Id, UtcDateTime
 
 revision = "0006"
 down_revision = "0005"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

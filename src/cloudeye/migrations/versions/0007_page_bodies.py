@@ -10,6 +10,7 @@ from cloudeye.models import LongBinary, UtcDateTime
 
 revision = "0007"
 down_revision = "0006"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

@@ -10,6 +10,7 @@ from cloudeye.models import Id, Json, LongText, UtcDateTime
 
 revision = "0008"
 down_revision = "0007"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

@@ -10,6 +10,7 @@ from cloudeye.models import Id, Json, UtcDateTime
 
 revision = "0011"
 down_revision = "0010"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

@@ -9,6 +9,7 @@ from cloudeye.models import Id
 
 revision = "0012"
 down_revision = "0011"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

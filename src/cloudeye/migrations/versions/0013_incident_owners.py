@@ -9,6 +9,7 @@ from cloudeye.models import Id
 
 revision = "0013"
 down_revision = "0012"
+kind = "expand"
 branch_labels = None
 depends_on = None
 

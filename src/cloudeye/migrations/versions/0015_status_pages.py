@@ -10,6 +10,7 @@ from cloudeye.models import Id, UtcDateTime
 
 revision = "0015"
 down_revision = "0014"
+kind = "expand"
 branch_labels = None
 depends_on = None
 
