@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 from flask import Flask, Response, request
 from flask_cors import CORS
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from cloudeye import api, attempts, cli, errors, i18n, pages, tokens, tracing
 from cloudeye.aliases import Aliases
 from cloudeye.config import Config
 from cloudeye.cookies import SessionInterface
+from cloudeye.dispatch import Application, Forwarded
 from cloudeye.extensions import cache, csrf, db, jwt, login
 from cloudeye.json_provider import JsonProvider
 
 MAXIMUM_BODY = 1_048_576
 PAGES = Path(__file__).parent / "pages"
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-class Application(Flask):
-    """Flask, without its question to each function it calls whether that is a coroutine: here none is."""
-
-    def ensure_sync(self, func: _Function) -> _Function:
-        """Return the function as it is."""
-        return func
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -62,13 +50,14 @@ def create_app(config: Config | None = None) -> Flask:
     app.json = JsonProvider(app)
     app.session_interface = SessionInterface()
     app.debug = config.debug
-    hops = config.trusted_proxies
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
+    app.wsgi_app = Forwarded(app.wsgi_app, config.trusted_proxies)  # type: ignore[method-assign]
     for extension in (db, jwt, login, csrf, cache):
         extension.init_app(app)
     # Flask-Login looks into the session after every request, to offer "remember me": that would make every
     # answer of the API one that varies with the cookie, and there is no such offer.
     app.after_request_funcs[None].remove(login._update_remember_cookie)
+    # Flask-WTF's hook has nothing to do without WTF_CSRF_CHECK_DEFAULT.
+    app.before_request_funcs[None].clear()
     if config.cors_origins:
         CORS(
             app,

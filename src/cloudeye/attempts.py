@@ -94,7 +94,11 @@ def register(app: Flask) -> None:
         raise ConfigurationError("\n".join(problems))
     cache = _cache(config) if config.cache_url else None
     app.extensions[EXTENSION] = Places(TableCounters(lambda: db.engine), cache)
-    hooks: list[list[Any]] = [app.before_request_funcs[None], app.after_request_funcs[None]]
+    hooks: list[list[Any]] = [
+        app.before_request_funcs[None],
+        app.after_request_funcs[None],
+        app.teardown_request_funcs[None],
+    ]
     before = [list(functions) for functions in hooks]
     limiter.init_app(app)
     # Limits are on views, and looked at when these are called; there are no headers of the limiter's, either. So its

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import orjson
-from flask import Response
 from flask.json.provider import DefaultJSONProvider
+
+from cloudeye.dispatch import Response
 
 # What JSON does not know goes to Flask's own function, whatever orjson would make of it.
 OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_APPEND_NEWLINE
@@ -19,7 +20,7 @@ class JsonProvider(DefaultJSONProvider):
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """Return an answer with one value as its body."""
         body = self._written(self._prepare_response_obj(args, kwargs))
-        return Response(body, mimetype=self.mimetype)
+        return Response.of_json(body)
 
     def _written(self, value: Any) -> bytes:
         try:

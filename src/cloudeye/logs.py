@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,8 +40,14 @@ def head_of(time: float, level: str, process: str, logger: str) -> dict[str, obj
         process: what the lines call this process.
         logger: which part of it says so.
     """
-    moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+    thousandths = int(time * 1000)
+    moment = f"{_second(thousandths // 1000)}.{thousandths % 1000:03d}+00:00"
     return {"time": moment, "level": level, "process": process, "pid": os.getpid(), "logger": logger}
+
+
+@lru_cache(2)
+def _second(number: int) -> str:
+    return datetime.fromtimestamp(number, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class JsonFormatter(logging.Formatter):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 HIDDEN = "***"
+PATHS = 512  # that need not be looked at again
 
 _NAMES = r"(?:pass(?:word|wd|phrase)|secret|token|credential|authorization|cookie|api[_-]?key)"
 SECRET_NAME = re.compile(rf"{_NAMES}s?$", re.IGNORECASE)
@@ -65,6 +67,7 @@ def mask(text: str) -> str:
     return SCHEME.sub(rf"\1\2{HIDDEN}", text) if " " in text else text
 
 
+@lru_cache(PATHS)
 def mask_path(path: str) -> str:
     """Return a request's path as it may be logged: in it a long opaque part is taken for a token as well."""
     return OPAQUE_PART.sub(HIDDEN, mask(path))

@@ -9,6 +9,7 @@ import re
 import uuid
 
 from flask import Flask, Response, g, has_request_context, request
+from flask.globals import app_ctx, request_ctx
 
 from cloudeye.logs import DETAILS
 
@@ -30,11 +31,17 @@ def register(app: Flask) -> None:
 
 def _begin() -> None:
     # nginx sets the header; what a client could have written into it is checked all the same.
-    given = request.headers.get("X-Request-ID", "")
+    given = request.environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _end(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    request.environ[DETAILS] = {**context(), "route": request.url_rule.rule if request.url_rule else None}
+    asked, known = request_ctx.request, app_ctx.g  # at hand, instead of being looked for at each use
+    response.headers["X-Request-ID"] = known.request_id
+    rule = asked.url_rule
+    asked.environ[DETAILS] = {
+        "request_id": known.request_id,
+        "user_id": known.get("user_id"),
+        "route": rule.rule if rule else None,
+    }
     return response
