@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import flask_smorest
 import marshmallow as ma
 from flask import Request, Response, current_app, request
-from sqlalchemy import ColumnElement, Row, Select, func, or_
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, or_
 from sqlalchemy.orm import InstrumentedAttribute
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
@@ -21,9 +21,10 @@ from werkzeug.routing import BaseConverter
 
 from cloudeye.config import Config
 from cloudeye.errors import INVALID, ErrorSchema, Problem
-from cloudeye.extensions import db, reading
+from cloudeye.extensions import db
 from cloudeye.i18n import N_, language, time_zone
 from cloudeye.preconditions import PUBLIC
+from cloudeye.ready import Ready
 from cloudeye.schemas.common import CURSOR, LARGEST_ID
 from cloudeye.services import accounts
 from cloudeye.tokens import revocation_lifetime
@@ -32,7 +33,6 @@ from cloudeye.turns import Turns
 # More than any body that fits; reading and refusing a megabyte of small things would hold up the others for seconds.
 MAXIMUM_BODY = 65_536
 MAXIMUM_FIELDS = 100
-ROWS_AT_ONCE = 25
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -158,7 +158,7 @@ def sorted_by(query: Select[Any], entity: Any, sort: str) -> Select[Any]:
 
 def page_of(
     query: Select[Any], columns: Iterable[ColumnElement[Any]], page: int, per_page: int
-) -> tuple[list[Row[Any]], dict[str, Any]]:
+) -> tuple[list[Any], dict[str, Any]]:
     """Run a query for one page of a list.
 
     Args:
@@ -170,29 +170,44 @@ def page_of(
     Returns:
         The rows, and the paging block that goes with them; its links keep the request's other arguments.
     """
-    offset = (page - 1) * per_page
-    part = query.with_only_columns(*columns, maintain_column_froms=True).limit(per_page).offset(offset)
-    turns, rows = Turns(), list[Row[Any]]()
-    with reading() as connection:
-        for some in connection.execute(part).partitions(ROWS_AT_ONCE):
-            rows += some
-            turns.rest()
+    return Listed(query, columns, often=False).page(page, per_page, {})
+
+
+class Listed:
+    """A list whose statements are ready.
+
+    Args:
+        query: of one entity, sorted; what differs from time to time are its ``bindparam``s.
+        columns: what to read of each row; objects of the model are not made of them.
+        often: as for ``Ready``.
+    """
+
+    def __init__(self, query: Select[Any], columns: Iterable[ColumnElement[Any]], *, often: bool = True) -> None:
+        part = query.with_only_columns(*columns, maintain_column_froms=True)
+        count = query.with_only_columns(func.count().label("number"), maintain_column_froms=True).order_by(None)
+        limit, offset = (bindparam(name, type_=Integer) for name in ("_limit", "_offset"))
+        self._part = Ready(part.limit(limit).offset(offset), often=often)
+        self._count = Ready(count, often=often)
+
+    def page(self, page: int, per_page: int, values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the rows of a page, from 1 on, and its paging block; ``page_of`` says more."""
+        offset = (page - 1) * per_page
+        rows = self._part.rows(**values, _limit=per_page, _offset=offset)
         total = offset + len(rows)
         if not 0 < len(rows) < per_page:  # else this is the last page, and so many there are
-            counted = query.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
-            total = connection.scalar(counted) or 0
+            total = self._count.rows(**values)[0].number
+        return rows, {
+            "page": page,
+            "per_page": per_page,
+            "total": total,
+            "next": _link(page + 1, per_page) if page * per_page < total else None,
+            "prev": _link(page - 1, per_page) if page > 1 else None,
+        }
 
-    def link(number: int) -> str:
-        arguments = {**request.args.to_dict(), "page": str(number), "per_page": str(per_page)}
-        return f"{request.path}?{urlencode(arguments)}"
 
-    return rows, {
-        "page": page,
-        "per_page": per_page,
-        "total": total,
-        "next": link(page + 1) if page * per_page < total else None,
-        "prev": link(page - 1) if page > 1 else None,
-    }
+def _link(page: int, per_page: int) -> str:
+    arguments = {**request.args.to_dict(), "page": str(page), "per_page": str(per_page)}
+    return f"{request.path}?{urlencode(arguments)}"
 
 
 def written(schema: ma.Schema, rows: Iterable[Any]) -> list[dict[str, Any]]:

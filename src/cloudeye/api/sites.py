@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import marshmallow as ma
 from flask import Response, current_app, jsonify, request
 from marshmallow import fields
-from sqlalchemy import Select, bindparam, or_, select
+from sqlalchemy import bindparam, or_, select
 
 from cloudeye.access import caller, signed_in
-from cloudeye.api.base import Blueprint, history_of, page_of, sorted_by, written
+from cloudeye.api.base import Blueprint, Listed, history_of, sorted_by, written
 from cloudeye.api.site_access import visible, visible_site
 from cloudeye.config import SyncConfig
 from cloudeye.errors import INVALID, Problem
-from cloudeye.extensions import db, reading
+from cloudeye.extensions import db
 from cloudeye.i18n import N_, gettext, translated
 from cloudeye.models import CheckResult, Site, SiteTag
 from cloudeye.preconditions import current
+from cloudeye.ready import Ready
 from cloudeye.schemas.common import CursorPagingSchema, CursorQuerySchema, PagingSchema, envelope, success
 from cloudeye.schemas.sites import (
     CheckSchema,
@@ -60,7 +63,9 @@ RemovedAnswer = envelope("RemovedAnswer")
 NEW_SITE = NewSiteSchema()  # made once: its fields are many
 SITE = SiteSchema()
 COLUMNS = SITE.columns_of(Site)
-ONE: Select[Any] = select(*COLUMNS, Site.version).where(Site.id == bindparam("number"))
+FILTERS = frozenset({"state", "paused", "tag", "q"})
+LISTS = 64  # ways to filter and sort whose statements are ready
+ONE = Ready(select(*COLUMNS, Site.version).where(Site.id == bindparam("number")))
 
 
 @blueprint.route("")
@@ -69,18 +74,28 @@ ONE: Select[Any] = select(*COLUMNS, Site.version).where(Site.id == bindparam("nu
 @blueprint.response(200, SitesAnswer)
 def list_sites(asked: dict[str, Any]) -> Response:
     """List sites, oldest first unless sorted otherwise."""
-    query = select(Site)
-    if not caller().is_admin:
-        query = query.where(Site.owner_id == caller().id)
-    for name in ("state", "paused"):
-        if name in asked:
-            query = query.where(getattr(Site, name) == asked[name])
-    if "tag" in asked:
-        query = query.where(Site.id.in_(select(SiteTag.site_id).where(SiteTag.tag == asked["tag"])))
-    if "q" in asked:
-        query = query.where(or_(*(column.icontains(asked["q"], autoescape=True) for column in (Site.name, Site.url))))
-    found, paging = page_of(sorted_by(query, Site, asked["sort"]), COLUMNS, asked["page"], asked["per_page"])
+    filters = frozenset(asked.keys() & FILTERS)
+    whose = None if caller().is_admin else caller().id
+    values = {name: asked[name] for name in filters} | ({} if whose is None else {"owner": whose})
+    if "q" in values:
+        values["q"] = re.sub("[/%_]", r"/\g<0>", asked["q"])
+    listed = _listed(whose is None, filters, asked["sort"])
+    found, paging = listed.page(asked["page"], asked["per_page"], values)
     return jsonify(success(sites=written(SITE, found), paging=paging))
+
+
+@lru_cache(LISTS)
+def _listed(all_owners: bool, filters: frozenset[str], sort: str) -> Listed:
+    query = select(Site)
+    if not all_owners:
+        query = query.where(Site.owner_id == bindparam("owner"))
+    for name in filters & {"state", "paused"}:
+        query = query.where(getattr(Site, name) == bindparam(name))
+    if "tag" in filters:
+        query = query.where(Site.id.in_(select(SiteTag.site_id).where(SiteTag.tag == bindparam("tag"))))
+    if "q" in filters:
+        query = query.where(or_(*(column.icontains(bindparam("q"), escape="/") for column in (Site.name, Site.url))))
+    return Listed(sorted_by(query, Site, sort), COLUMNS)
 
 
 @blueprint.route("", methods=["POST"])
@@ -130,8 +145,7 @@ def import_sites(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.others("BAD_REQUEST", "NOT_FOUND")
 def get_site(site_id: int) -> Response:
     """Read a site."""
-    with reading() as connection:
-        site = connection.execute(ONE, {"number": site_id}).one_or_none()
+    site = next(iter(ONE.rows(number=site_id)), None)
     return jsonify(success(site=SITE.dump(current(visible(site)))))
 
 

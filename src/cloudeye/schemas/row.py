@@ -49,7 +49,7 @@ class RowSchema(ma.Schema):
     def _serialize(self, obj: Any, *, many: bool = False) -> Any:
         if many:
             return super()._serialize(obj, many=many)
-        values = obj[: len(self._keys)] if isinstance(obj, Row) else self._values(obj)
+        values = obj[: len(self._keys)] if isinstance(obj, Row | tuple) else self._values(obj)
         row = dict(zip(self._keys, values, strict=True))
         for key, form in self._forms:
             if row[key] is not None:
