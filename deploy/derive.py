@@ -151,6 +151,10 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "APP_DATABASE_CONNECTIONS": connections(stack),
         "APP_DATABASE_LOCK_WAIT": database["lock_wait"],
         "APP_SECRET_KEY_FILE": f"{secrets}/secret_key",
+        # there only during a rotation (next), for a while after it (previous), and for good after the first one (proof)
+        "APP_SECRET_KEY_NEXT_FILE": f"{secrets}/secret_key_next",
+        "APP_SECRET_KEY_PREVIOUS_FILE": f"{secrets}/secret_key_previous",
+        "APP_PROOF_KEY_FILE": f"{secrets}/proof_key",
         "APP_DATA_DIR": paths["data"],
         "APP_RUN_DIR": paths["run"],
         "APP_HEARTBEAT_FILE": f"{paths['run']}/sync.heartbeat",

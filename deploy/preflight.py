@@ -53,11 +53,14 @@ def _secrets(host: Host, stack: Mapping[str, Any]) -> Iterator[str]:
     names = ["secret_key", *stack["secrets"]]
     if stack["database"]["engine"] == "mysql":
         names.append("database_password")
+    kept = ["secret_key_next", "secret_key_previous", "proof_key"]
     owner = pwd.getpwnam(host.account).pw_uid if host.account and not list(_account(host)) else os.geteuid()
-    for path in (Path(stack["paths"]["secrets"], name) for name in names):
+    for path in (Path(stack["paths"]["secrets"], name) for name in [*names, *kept]):
         try:
             found = path.stat()
         except OSError as error:
+            if path.name in kept and isinstance(error, FileNotFoundError):
+                continue
             yield f"the secret {path}: {error.strerror}; provision the host first (provision.yml)"
             continue
         if found.st_mode & 0o077 or found.st_uid != owner:

@@ -47,7 +47,17 @@ INEQUALITIES = (
 )
 
 # Names of secrets that are spoken for.
-OWN_SECRETS = {"secret_key", "database_password", "admin_password", "mail_password", "oidc_client_secret"}
+OWN_SECRETS = {
+    "secret_key",
+    "secret_key_next",
+    "secret_key_previous",
+    "proof_key",
+    "database_password",
+    "database_password_next",
+    "admin_password",
+    "mail_password",
+    "oidc_client_secret",
+}
 
 ALIAS = re.compile(r"(/[\w.-]+)+=(/[\w.-]+)+")
 PATH = re.compile(r"(/[\w.-]+)+")

@@ -31,12 +31,15 @@ def create_app(config: Config | None = None) -> Flask:
         ConfigurationError: the environment is not complete.
     """
     config = config or Config.from_environment()
+    cookies, *other_cookies = derive_keys(config, "cookies")
     app = Application("cloudeye", template_folder=str(PAGES / "templates"), static_folder=str(PAGES / "static"))
     app.config.update(
         CLOUDEYE=config,
-        SECRET_KEY=_key(config, "cookies"),
-        JWT_SECRET_KEY=_key(config, "access tokens"),
-        JWT_ALGORITHM="HS256",
+        SECRET_KEY=cookies,
+        SECRET_KEY_FALLBACKS=other_cookies,
+        WTF_CSRF_SECRET_KEY=[*other_cookies, cookies],  # itsdangerous signs with the last
+        JWT_SECRET_KEY=derive_keys(config, "access tokens")[0],
+        JWT_ALGORITHM=tokens.ALGORITHM,
         SQLALCHEMY_DATABASE_URI=config.database_url,
         SESSION_COOKIE_NAME=f"{config.name}_session",
         SESSION_COOKIE_HTTPONLY=True,
@@ -71,7 +74,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.wsgi_app = Aliases(app.wsgi_app, config.aliases)  # type: ignore[method-assign]
     tracing.register(app)
     i18n.register(app)
-    tokens.register(app)
+    tokens.register(app, derive_keys(config, "access tokens"))
     attempts.register(app)
     errors.register(app)
     api.register(app)
@@ -87,6 +90,6 @@ def _depends_on_origin(response: Response) -> Response:
     return response
 
 
-def _key(config: Config, purpose: str) -> str:
-    """Derive a key for one purpose, so that what one signs is worth nothing to another."""
-    return hmac.new(config.secret_key.encode(), purpose.encode(), hashlib.sha256).hexdigest()
+def derive_keys(config: Config, purpose: str) -> list[str]:
+    """Derive the keys for one purpose, so that what one signs is worth nothing to another; the first one signs."""
+    return [hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest() for key in config.secret_keys]

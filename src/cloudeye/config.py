@@ -80,6 +80,13 @@ def _secret(text: str) -> str:
     return secret
 
 
+def _secret_if_there(text: str) -> str | None:
+    try:
+        return _secret(text) if text else None
+    except FileNotFoundError:
+        return None  # it is there during a rotation and for a while after it
+
+
 def _database_url(text: str) -> str:
     if text.startswith("sqlite:////"):
         return text
@@ -162,7 +169,16 @@ class Config:
     pool_wait: float = _variable("APP_DATABASE_POOL_WAIT", _seconds)
     connections: int = _variable("APP_DATABASE_CONNECTIONS", _whole)
     lock_wait: int = _variable("APP_DATABASE_LOCK_WAIT", _whole)
+    # The order matters: a rotation writes previous and proof first, then the key, and takes next away last. A process
+    # that starts meanwhile and reads in this order has both keys in any case.
+    secret_key_next: str | None = _variable(
+        "APP_SECRET_KEY_NEXT_FILE", _secret_if_there, may_be_empty=True, secret=True
+    )
     secret_key: str = _variable("APP_SECRET_KEY_FILE", _secret, secret=True)
+    secret_key_previous: str | None = _variable(
+        "APP_SECRET_KEY_PREVIOUS_FILE", _secret_if_there, may_be_empty=True, secret=True
+    )
+    proof_key_kept: str | None = _variable("APP_PROOF_KEY_FILE", _secret_if_there, may_be_empty=True, secret=True)
     data_dir: Path = _variable("APP_DATA_DIR", _absolute)
     run_dir: Path = _variable("APP_RUN_DIR", _absolute)
     log_level: str = _variable("APP_LOG_LEVEL", _one_of(*LOG_LEVELS))
@@ -187,6 +203,17 @@ class Config:
     def on_sqlite(self) -> bool:
         """Is the database a SQLite file."""
         return self.database_url.startswith("sqlite:")
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The keys whose signatures are good, the one that signs first; more than one while keys are rotated."""
+        keys = (self.secret_key, self.secret_key_next, self.secret_key_previous)
+        return tuple(dict.fromkeys(key for key in keys if key))
+
+    @property
+    def proof_key(self) -> str:
+        """What the tokens are made with that people put on their sites: it outlives each rotation."""
+        return self.proof_key_kept or self.secret_key
 
     def database_password(self) -> str:
         """Read the password anew, so that a changed one is used by the next connection.

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import jwt
 from flask import Flask, current_app
-from flask_jwt_extended import create_access_token, create_refresh_token, decode_token
-from flask_jwt_extended.exceptions import JWTExtendedException
-from jwt import PyJWTError
+from flask_jwt_extended import create_access_token, create_refresh_token
 from sqlalchemy import select
 
 from cloudeye.config import Config
@@ -27,6 +26,7 @@ from cloudeye.services import sessions
 REVOCATIONS_SECONDS = 2.0
 MOST_TOKENS = 1_024  # whose signature is known to be right
 CLAIMS = frozenset({"sub", "role", "sid", "ver", "lang", "tz", "exp"})  # that an access token has
+ALGORITHM = "HS256"
 EXTENSION = "cloudeye-tokens"
 LEEWAY = timedelta(seconds=60)  # between the clocks of the hosts
 
@@ -74,13 +74,33 @@ class Known:
     A token comes with each request of its session. To check the signature each time takes longer than to read a row.
     """
 
+    keys: Sequence[str] = ()
     claims: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     revocations: Revocations = field(default_factory=Revocations)
 
 
-def register(app: Flask) -> None:
-    """Let the application know access tokens, and refuse revoked ones."""
-    app.extensions[EXTENSION] = Known()
+def register(app: Flask, keys: Sequence[str]) -> None:
+    """Let the application know access tokens, and refuse revoked ones.
+
+    Args:
+        app: the application.
+        keys: whose signatures are good; most tokens are signed with the first.
+    """
+    app.extensions[EXTENSION] = Known(keys)
+
+
+def _decode(token: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Return what a token says that one of the keys has signed and that has not expired.
+
+    Raises:
+        jwt.PyJWTError: there is no such token.
+    """
+    for key in keys[:-1]:
+        try:
+            return jwt.decode(token, key, algorithms=[ALGORITHM])
+        except jwt.InvalidSignatureError:
+            continue
+    return jwt.decode(token, keys[-1], algorithms=[ALGORITHM])
 
 
 def find_claims(token: str) -> Mapping[str, Any] | None:
@@ -93,10 +113,10 @@ def find_claims(token: str) -> Mapping[str, Any] | None:
     claims = known.claims.get(token)
     if claims is None:
         try:
-            claims = decode_token(token)
-        except (JWTExtendedException, PyJWTError, ValueError):
+            claims = _decode(token, known.keys)
+        except (jwt.PyJWTError, ValueError):
             return None
-        if claims["type"] != "access" or not claims.keys() >= CLAIMS or not str(claims["sub"]).isdigit():
+        if claims.get("type") != "access" or not claims.keys() >= CLAIMS or not str(claims["sub"]).isdigit():
             return None
         if len(known.claims) >= MOST_TOKENS:
             known.claims.clear()
@@ -166,12 +186,13 @@ def start_session(user: User, method: str, agent: str | None) -> dict[str, Any]:
 
 def exchange(refresh_token: str) -> dict[str, Any] | None:
     """Exchange a refresh token for the next pair and commit; None if it is worth nothing."""
+    known: Known = current_app.extensions[EXTENSION]
     try:
-        claims = decode_token(refresh_token)
+        claims = _decode(refresh_token, known.keys)
         if claims["type"] != "refresh":
             return None
         session_id, refresh_id = str(claims["sid"]), str(claims["jti"])
-    except (JWTExtendedException, PyJWTError, KeyError, ValueError):
+    except (jwt.PyJWTError, KeyError, ValueError):
         return None
     found = sessions.carry_on(
         db.session(), session_id, refresh_id, lifetime=refresh_lifetime(), access=revocation_lifetime()

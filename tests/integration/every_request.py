@@ -113,7 +113,7 @@ class Requests:
             session.add(StatusPage(owner_id=world.ids["owner"], slug="everything", title="All", language="en"))
             session.flush()
             self.site, self.changing, self.proven = (site.id for site in sites[:3])
-            proofs.token = control.token_of(world.config.secret_key, world.ids["owner"], "127.0.0.1")
+            proofs.token = control.token_of(world.config.proof_key, world.ids["owner"], "127.0.0.1")
             sites[2].url, sites[2].controlled_at = proofs.url, utcnow()
             self.numbers = self._fill(session, sites[0])
         self.admin = self._tokens(world.ids["admin"])["access_token"]

@@ -98,7 +98,7 @@ class Scene:
         with self.world.app.test_request_context():
             session = db.session()
             site = Site(owner_id=owner, name="Example", url=self.proofs.url, interval=60, state="unknown")
-            self.proofs.token = control.token_of(self.world.config.secret_key, owner, "127.0.0.1")
+            self.proofs.token = control.token_of(self.world.config.proof_key, owner, "127.0.0.1")
             site.control_token, site.controlled_at = self.proofs.token, utcnow() - timedelta(hours=1)
             site.next_scan_at = utcnow() + timedelta(hours=23)
             session.add(site)

@@ -227,7 +227,7 @@ def grade_of(site: Site) -> dict[str, Any]:
 
 def token_of(site: Site) -> str:
     """Return the token by which the site's owner proves control."""
-    return control.token_of(_config().secret_key, site.owner_id, check_url(site.url, allow_private=True).host)
+    return control.token_of(_config().proof_key, site.owner_id, check_url(site.url, allow_private=True).host)
 
 
 def control_of(site: Site) -> dict[str, Any]:

@@ -158,7 +158,8 @@ def explaining() -> Iterator[None]:
 
 def place() -> alerts.Place:
     """Return where links in alerts lead."""
-    return alerts.Place(_config().public_url, _config().secret_key)
+    secret, *others = _config().secret_keys
+    return alerts.Place(_config().public_url, secret, tuple(others))
 
 
 def _target(target_id: int) -> AlertTarget:

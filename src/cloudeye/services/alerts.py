@@ -62,20 +62,35 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where links in alerts lead, and what the links that need no login are signed with."""
+    """Where links in alerts lead, and what the links that need no login are signed with.
+
+    `others` are further secrets whose signatures are good.
+    """
 
     url: str
     secret: str = field(repr=False)
+    others: tuple[str, ...] = field(default=(), repr=False)
 
     def stop_token(self, target_id: int, address: str) -> str:
         """Return what stops the mails to a target: anybody who got one may, and nobody else."""
-        said = f"stop {target_id} {address}".encode()
-        digest = hmac.new(self.secret.encode(), said, hashlib.sha256).digest()[:15]
-        return f"{target_id}.{base64.urlsafe_b64encode(digest).decode('ascii')}"
+        return _stop_token(self.secret, target_id, address)
+
+    def stops(self, target_id: int, address: str, token: str) -> bool:
+        """Is this what stops the mails to a target, signed with any of the secrets."""
+        return any(
+            hmac.compare_digest(_stop_token(secret, target_id, address).encode(), token.encode())
+            for secret in (self.secret, *self.others)
+        )
 
     def unsubscribe(self, target_id: int, address: str) -> str:
         """Return the URL that a mail program asks by POST, and a browser shows a button at (RFC 8058)."""
         return f"{self.url}/unsubscribe?token={self.stop_token(target_id, address)}"
+
+
+def _stop_token(secret: str, target_id: int, address: str) -> str:
+    said = f"stop {target_id} {address}".encode()
+    digest = hmac.new(secret.encode(), said, hashlib.sha256).digest()[:15]
+    return f"{target_id}.{base64.urlsafe_b64encode(digest).decode('ascii')}"
 
 
 def is_wanted(target: Target, event: Happening) -> bool:

@@ -81,3 +81,42 @@ def test_the_database_password_is_read_anew_each_time(settings: dict[str, str], 
     assert config.database_password() == "first"
     file.write_text("second\n")
     assert config.database_password() == "second"
+
+
+KEY = "k" * 32
+
+
+def test_without_a_rotation_one_key_signs_and_proves(settings: dict[str, str]) -> None:
+    config = Config.from_environment(settings)
+    assert config.secret_keys == (config.secret_key,)
+    assert config.proof_key == config.secret_key
+
+
+@pytest.mark.parametrize("name", ["secret_key_next", "secret_key_previous"])
+def test_a_further_key_is_accepted_and_does_not_sign(settings: dict[str, str], tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(f"{KEY}\n")
+    config = Config.from_environment(settings)
+    assert config.secret_keys == (config.secret_key, KEY)
+    assert KEY not in repr(config)
+
+
+def test_a_key_that_stands_in_two_files_is_tried_once(settings: dict[str, str], tmp_path: Path) -> None:
+    for name in ("secret_key", "secret_key_next", "secret_key_previous"):
+        (tmp_path / name).write_text(f"{KEY}\n")
+    assert Config.from_environment(settings).secret_keys == (KEY,)
+
+
+@pytest.mark.parametrize("name", ["secret_key_next", "secret_key_previous", "proof_key"])
+@pytest.mark.parametrize("text", ["", "\n", "short"])
+def test_a_file_of_a_rotation_that_makes_no_sense_is_refused_by_name(
+    settings: dict[str, str], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"^APP_{name.upper()}_FILE names a file with fewer than 32"):
+        Config.from_environment(settings)
+
+
+def test_a_file_of_a_rotation_that_cannot_be_read_is_refused_by_name(settings: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "secret_key_previous").mkdir()
+    with pytest.raises(ConfigurationError, match=r"^APP_SECRET_KEY_PREVIOUS_FILE names a file that cannot be read"):
+        Config.from_environment(settings)

@@ -1,8 +1,9 @@
 """Whose site is it: what proves control of a site, and what is kept of a proof.
 
-The token is made of who asks and the host, under the stack's secret key. So it can be shown before anything is kept,
-it is another one for another host, and all sites of one owner on one host share it. It proves nothing by being known:
-it must be put where only somebody in control can put it (see `proof`).
+The token is made of who asks and the host, under the stack's proof key, which no rotation changes: an owner puts the
+token there once. So it can be shown before anything is kept, it is another one for another host, and all sites of one
+owner on one host share it. It proves nothing by being known: it must be put where only somebody in control can put it
+(see `proof`).
 """
 
 from __future__ import annotations
