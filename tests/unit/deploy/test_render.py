@@ -44,7 +44,7 @@ def test_no_secret_is_rendered(tmp_path: Path) -> None:
     settings = render(load("host"), "release")[Path("/opt/cloudeye/current/rendered/settings.env")]
     named = [line for line in settings.splitlines() if "PASSWORD" in line or "SECRET" in line]
     given = [line for line in named if not line.endswith("_FILE=")]
-    assert len(given) == 2
+    assert len(given) == 4
     assert all("_FILE=/etc/cloudeye/secrets/" in line for line in given)
 
 
