@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import build as building
-from deploy import ledger, local, manifest, tree, venvs, wheels
+from deploy import instances, ledger, local, manifest, tree, venvs, wheels
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
@@ -80,6 +80,9 @@ def add_commands(command: Command) -> None:
 
     sub = command("restart", run_restart, "restart the processes one at a time, losing no request")
     sub.add_argument("names", nargs="*", help="processes or groups; all when none is named")
+    sub.add_argument(
+        "--old-secrets", action="store_true", help="of these, only what started before a secret was last changed"
+    )
     _common(sub)
 
     sub = command("releases", run_releases, "list the releases on this host")
@@ -188,7 +191,13 @@ def run_restart(args: argparse.Namespace) -> int:
     def work() -> int:
         host = Host.of(_loader(args)(None), args.account)
         current = tree.open_release(host, host.pointed(host.current))
-        return _print(args, engine.restart(host, current.stack, args.names, Options(wait=args.wait), _say))
+        names = args.names
+        if args.old_secrets:
+            old = instances.with_old_secrets(current.stack)
+            names = [process["name"] for process in old if not names or {process["name"], process["group"]} & {*names}]
+            if not names:
+                return _print(args, Outcome(release=current.name, previous=current.name))
+        return _print(args, engine.restart(host, current.stack, names, Options(wait=args.wait), _say))
 
     return _reporting(args, work)
 

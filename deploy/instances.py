@@ -115,6 +115,26 @@ def with_pointer(stack: Mapping[str, Any]) -> list[Process]:
     return [process for process in stack["processes"] if process["kind"] in ("api", "sync")]
 
 
+def with_old_secrets(stack: Mapping[str, Any]) -> list[Process]:
+    """The processes that started before a secret was last changed, so they know the one before.
+
+    The launcher writes a process's pid file before the process reads any secret. A login that is to come is not
+    read by any; the first admin's password is read when that one is made.
+    """
+    secrets = Path(stack["paths"]["secrets"])
+    files = [path for path in secrets.iterdir() if path.name not in ("database_password_next", "admin_password")]
+    changed = max((path.stat().st_mtime_ns for path in files if path.is_file()), default=0)
+    return [process for process in with_pointer(stack) if _started(stack, process) <= changed]
+
+
+def _started(stack: Mapping[str, Any], process: Process) -> int:
+    """When a process started, in nanoseconds since the epoch; 0 when it has not."""
+    try:
+        return Path(stack["paths"]["run"], f"{process['name']}.pid").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def pointer(host: Host, process: Process) -> Path:
     """The link that says which release a process serves."""
     return host.instances / str(process["name"])

@@ -215,15 +215,26 @@ class Config:
         """What the tokens are made with that people put on their sites: it outlives each rotation."""
         return self.proof_key_kept or self.secret_key
 
-    def database_password(self) -> str:
-        """Read the password anew, so that a changed one is used by the next connection.
+    def database_login(self) -> tuple[str, str]:
+        """Read the password file anew, so that the next connection uses what a rotation has put there.
+
+        Its first line is the password. There is a second one when the account is another than that of the URL: both
+        lie in one file, so no connection is ever made with the one's name and the other's password.
 
         Returns:
-            The password, or an empty text where no file is configured.
+            The account, empty for that of the URL, and the password, empty where no file is configured.
+
+        Raises:
+            ConfigurationError: the file holds something else.
         """
         if self.database_password_file is None:
-            return ""
-        return self.database_password_file.read_text(encoding="utf-8").strip()
+            return "", ""
+        password, *account = self.database_password_file.read_text(encoding="utf-8").strip().split("\n")
+        if len(account) > 1 or any(not name or name.split() != [name] for name in account):
+            raise ConfigurationError(
+                "APP_DATABASE_PASSWORD_FILE names a file with more in it than a password, and an account below it"
+            )
+        return (account[0] if account else ""), password
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:

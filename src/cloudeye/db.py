@@ -76,10 +76,12 @@ def make_engine(config: Config, size: int | None = None) -> Engine:
 
 
 def _connect(config: Config) -> Callable[..., Any]:
-    """Return what opens a MySQL connection: with the password from its file, and in gevent's manner."""
+    """Return what opens a MySQL connection: with the login from its file, and in gevent's manner."""
 
     def connect(_dialect: Any, _record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
-        parameters["password"] = config.database_password()
+        account, parameters["password"] = config.database_login()
+        if account:
+            parameters["user"] = account
         if not gevent_is_active():
             return None  # SQLAlchemy goes on with the driver's own connection
         from cloudeye.mysql_gevent import Connection

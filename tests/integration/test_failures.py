@@ -181,3 +181,25 @@ def test_a_changed_database_password_is_used_by_the_next_connection() -> None:
         (folder / "database_password").write_text("another one\n")
         assert world.stranger().gets("/readyz").status_code == 200
         end(world.app)
+
+
+def test_another_account_in_the_password_file_is_used_by_the_next_connection() -> None:
+    with tempfile.TemporaryDirectory(prefix="ce-") as name, MariaDB(Path(name), free_port()) as server:
+        folder = Path(name)
+        for account in ("cloudeye", "cloudeye_b"):
+            server.run(f"CREATE USER {account}@'localhost' IDENTIFIED BY %s", f"password of {account}")
+            server.run(f"GRANT ALL ON cloudeye.* TO {account}@'localhost'")
+        world = make_world(environment(folder, mariadb_url(server), "password of cloudeye"))
+        assert account_of(world) == "cloudeye@localhost"
+        (folder / "database_password").write_text("password of cloudeye_b\ncloudeye_b\n")
+        assert account_of(world) == "cloudeye@localhost", "the connection that is open goes on"
+        end(world.app)
+        assert account_of(world) == "cloudeye_b@localhost"
+        server.run("DROP USER cloudeye@'localhost'")
+        assert world.stranger().gets("/readyz").status_code == 200
+        end(world.app)
+
+
+def account_of(world: World) -> str:
+    with world.app.app_context(), db.engine.connect() as connection:
+        return str(connection.exec_driver_sql("SELECT CURRENT_USER()").scalar())

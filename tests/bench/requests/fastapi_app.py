@@ -34,7 +34,7 @@ MASK = sites.MASK
 config = Config.from_environment()
 KEY = hmac.new(config.secret_key.encode(), b"access tokens", hashlib.sha256).hexdigest()
 engine = create_async_engine(
-    make_url(config.database_url).set(drivername="mysql+asyncmy", password=config.database_password() or None),
+    make_url(config.database_url).set(drivername="mysql+asyncmy", password=config.database_login()[1] or None),
     connect_args=MYSQL_ARGS,
     isolation_level="READ COMMITTED",
     pool_size=config.pool_size,

@@ -22,7 +22,7 @@ def test_a_complete_environment_is_read(settings: dict[str, str], tmp_path: Path
     assert (config.name, config.environment, config.pool_size, config.debug) == ("cloudeye", "test", 10, False)
     assert config.data_dir == tmp_path
     assert config.on_sqlite
-    assert config.database_password() == ""
+    assert config.database_login() == ("", "")
     assert (config.sync.allow_private, config.sync.poll_seconds) == (False, 0.2)
 
 
@@ -74,13 +74,24 @@ def test_the_secret_is_not_shown_and_nothing_can_be_changed(settings: dict[str, 
         config.debug = True  # type: ignore[misc]
 
 
-def test_the_database_password_is_read_anew_each_time(settings: dict[str, str], tmp_path: Path) -> None:
+def test_the_database_login_is_read_anew_each_time(settings: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("first\n")
     config = Config.from_environment({**settings, "APP_DATABASE_PASSWORD_FILE": str(file)})
-    assert config.database_password() == "first"
-    file.write_text("second\n")
-    assert config.database_password() == "second"
+    assert config.database_login() == ("", "first")
+    file.write_text("second\ncloudeye_b\n")
+    assert config.database_login() == ("cloudeye_b", "second")
+
+
+@pytest.mark.parametrize("text", ["a password\nan account\n", "password\naccount\nmore\n", "password\n\nmore\n"])
+def test_a_password_file_that_makes_no_sense_is_refused_by_name(
+    settings: dict[str, str], tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(text)
+    config = Config.from_environment({**settings, "APP_DATABASE_PASSWORD_FILE": str(file)})
+    with pytest.raises(ConfigurationError, match=r"^APP_DATABASE_PASSWORD_FILE names a file with more in it"):
+        config.database_login()
 
 
 KEY = "k" * 32

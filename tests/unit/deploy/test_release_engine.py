@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.instances import Supervisor
+from deploy.render import write_file
 from tests.unit.deploy.bench import PORTS, Bench, Client
 
 pytestmark = pytest.mark.long
@@ -262,6 +263,21 @@ def test_restarting_one_group_leaves_the_others_alone(bench: Bench) -> None:
     unknown = bench.stack_command("restart", "api-9")
     assert unknown["status"] == 1
     assert "api-9" in unknown["message"]
+
+
+def test_only_what_started_before_a_secret_changed_is_restarted(bench: Bench) -> None:
+    secrets = Path(bench.values["paths"]["secrets"])
+    assert bench.stack_command("restart")["status"] == 0
+    for name in ("database_password_next", "admin_password"):  # nothing that a process knows
+        write_file(secrets / name, "of no concern\n", mode=0o600)
+    assert bench.stack_command("restart", "--old-secrets")["steps"] == []
+    write_file(secrets / "secret_key_next", "k" * 40, mode=0o600)
+    first = bench.stack_command("restart", "--old-secrets", "api-21301")
+    assert [step["name"] for step in first["steps"]] == ["api-21301-0"]
+    then = bench.stack_command("restart", "--old-secrets")
+    assert {step["name"] for step in then["steps"]} == {*INSTANCES, "sync"} - {"api-21301-0"}
+    again = bench.stack_command("restart", "--old-secrets")
+    assert (again["status"], again["changed"], again["steps"]) == (0, False, [])
 
 
 def start(bench: Bench, *arguments: str) -> subprocess.Popen[str]:
