@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import build as building
-from deploy import instances, ledger, local, manifest, tree, venvs, wheels
+from deploy import instances, ledger, local, manifest, resume, tree, venvs, wheels
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
@@ -48,6 +48,12 @@ CONSOLE_HELP = """\
   stack console --python               Python with the release's settings and packages, and no more
   echo 'print(app.name)' | stack console
 On a host it runs as the stack's account, so call it as root. It writes where the application writes: take care.
+"""
+RESUME_HELP = """\
+The next `stack release`, `rollback` or `restart` does this by itself before anything else.
+Before `current` was about to move, the run is taken back to the release before; from there on it is finished.
+  stack resume --dry-run               what was cut off, and what would be done
+  stack resume --json                  {"verdict": "nothing|undone|done|failed", "message": ..., "changed": ..., ...}
 """
 
 
@@ -83,6 +89,11 @@ def add_commands(command: Command) -> None:
     sub.add_argument(
         "--old-secrets", action="store_true", help="of these, only what started before a secret was last changed"
     )
+    _common(sub)
+
+    sub = command("resume", run_resume, "undo or finish a release that was cut off, by a kill or a power cut")
+    _epilog(sub, RESUME_HELP)
+    sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
     _common(sub)
 
     sub = command("releases", run_releases, "list the releases on this host")
@@ -198,6 +209,17 @@ def run_restart(args: argparse.Namespace) -> int:
             if not names:
                 return _print(args, Outcome(release=current.name, previous=current.name))
         return _print(args, engine.restart(host, current.stack, names, Options(wait=args.wait), _say))
+
+    return _reporting(args, work)
+
+
+def run_resume(args: argparse.Namespace) -> int:
+    def work() -> int:
+        host = Host.of(_loader(args)(None), args.account)
+        resumed = resume.resume(host, _say, wait=args.wait, dry_run=args.dry_run)
+        fields = {"verdict": resumed.verdict, "message": resumed.message, **asdict(resumed.outcome)}
+        print(json.dumps(fields) if args.json else resumed.message)
+        return 0
 
     return _reporting(args, work)
 

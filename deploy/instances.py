@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy import health, unix_http
+from deploy import durable, health, unix_http
 from deploy.layout import Host
-from deploy.local import link
 from deploy.steps import ReleaseError
 
 UNKNOWN_METHOD, ALREADY_STARTED, NOT_RUNNING = 1, 60, 70  # supervisor.xmlrpc.Faults
@@ -85,21 +84,21 @@ class Supervisor:
         """
         name = full_name(process)
         # gunicorn loses a TERM that reaches its worker while that boots, and kills it later with requests in hand.
-        self._wait_while(process, "STARTING")
+        self.wait_while(process, "STARTING")
         try:
             self.rpc.stopProcess(name)
         except xmlrpc.client.Fault as error:
             if error.faultCode != NOT_RUNNING:
                 raise ReleaseError(f"supervisor cannot stop {name}: {error.faultString}") from error
         # An interrupted run may have left it stopping; supervisor would take a start now for done.
-        self._wait_while(process, "STOPPING")
+        self.wait_while(process, "STOPPING")
         try:
             self.rpc.startProcess(name, False)
         except xmlrpc.client.Fault as error:
             if error.faultCode != ALREADY_STARTED:
                 raise ReleaseError(f"supervisor cannot start {name}: {error.faultString}") from error
 
-    def _wait_while(self, process: Process, state: str) -> None:
+    def wait_while(self, process: Process, state: str) -> None:
         """Wait until a process is no longer in a state that ends by itself."""
         while self.table().get(process["name"], {}).get("statename") == state:
             time.sleep(POLL)
@@ -150,9 +149,9 @@ def point(host: Host, process: Process, release: str) -> None:
     host.instances.mkdir(mode=0o755, exist_ok=True)
     path = pointer(host, process)
     if release:
-        link(path, host.target(path, release))
+        durable.link(path, host.target(path, release))
     else:
-        path.unlink(missing_ok=True)
+        durable.remove(path)
 
 
 def verdict(stack: Mapping[str, Any], process: Process, release: str) -> str:
@@ -204,6 +203,21 @@ def gate(stack: Mapping[str, Any], process: Process, release: str, *, patient: b
                 log=log_tail(stack, process),
             )
         time.sleep(POLL)
+
+
+def settle(stack: Mapping[str, Any], supervisor: Supervisor, process: Process, release: str) -> bool:
+    """Make a process serve the release that it is pointed at; return whether it had to be restarted.
+
+    Raises:
+        ReleaseError: as `gate` does.
+    """
+    for state in ("STOPPING", "STARTING"):
+        supervisor.wait_while(process, state)
+    if not verdict(stack, process, release):
+        return False
+    supervisor.restart(process)
+    gate(stack, process, release, patient=True)
+    return True
 
 
 def log_tail(stack: Mapping[str, Any], process: Process, lines: int = 20) -> list[str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import grp
-import json
 import os
 import pwd
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -70,6 +67,11 @@ class Host:
     def ledger(self) -> Path:
         """One JSON line for each run. Not in paths.data, where the application's account could change it."""
         return self.root / "ledger.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        """What the run that holds the lock is about to do; there is none when nothing runs or is to be resumed."""
+        return self.root / "journal.jsonl"
 
     def pointed(self, pointer: Path) -> str:
         """The id of the release that a pointer names; empty when it names none that exists."""
@@ -136,63 +138,9 @@ def command_environment(release: Path) -> dict[str, str]:
     return environment
 
 
-@contextmanager
-def lock(host: Host, why: str, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the stack's lock; the kernel lets go of it when the holder dies, however it does.
-
-    Args:
-        host: whose releases are locked.
-        why: what for, for whoever is refused.
-        wait: how many seconds to wait for another holder.
-
-    Raises:
-        ReleaseError: naming the holder.
-    """
-    path = host.root / ".lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except PermissionError:
-        raise ReleaseError(f"{path} cannot be written: run this as root (sudo)") from None
-    except OSError as error:
-        raise ReleaseError(f"{path}: {error.strerror}; provision the host first") from error
-    deadline = time.monotonic() + wait
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise ReleaseError(_held_by(file.read())) from None
-                time.sleep(0.2)
-        file.seek(0)
-        file.truncate()
-        json.dump({"who": actor(), "pid": os.getpid(), "why": why, "since": now(), "from": _origin()}, file)
-        file.flush()
-        try:
-            yield
-        finally:
-            file.seek(0)
-            file.truncate()
-
-
-def _held_by(text: str) -> str:
-    try:
-        held = json.loads(text)
-        holder = f"{held['who']}{held['from']} (pid {held['pid']}) since {held['since']}: {held['why']}"
-    except (ValueError, KeyError):
-        holder = "somebody who has not said who yet"
-    return f"the stack is locked by {holder}; try again when that has ended, or use --wait SECONDS"
-
-
 def actor() -> str:
     """Who calls: the account behind sudo when there is one."""
     return os.environ.get("SUDO_USER") or getpass.getuser()
-
-
-def _origin() -> str:
-    connection = os.environ.get("SSH_CONNECTION", "")
-    return f" from {connection.split()[0]}" if connection else ""
 
 
 def now() -> str:

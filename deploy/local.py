@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deploy import health, orphans, unix_http
+from deploy.durable import link
 from deploy.launch import process_environment
 from deploy.nginx import Nginx, NginxError
 from deploy.procfs import is_alive, read_pid
@@ -157,16 +158,6 @@ def pseudo_release(root: Path) -> None:
     for name in ("src", "deploy", "gunicorn.conf.py"):
         link(root / name, TREE / name)
     link(root / "venv", TREE / ".venv")
-
-
-def link(path: Path, target: Path) -> None:
-    """Point a symbolic link somewhere, replacing another one by rename(2)."""
-    if path.is_symlink() and Path(os.readlink(path)) == target:
-        return
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    os.replace(temporary, path)
 
 
 def install_rendered(stack: Mapping[str, Any]) -> list[Path]:

@@ -61,3 +61,8 @@ def holds_lock(path: Path) -> bool:
         return False
     fields = (line.split() for line in lines)
     return any(row[1] == "FLOCK" and row[-3].rpartition(":")[2] == str(inode) for row in fields if len(row) == 8)
+
+
+def boot() -> str:
+    """What the kernel calls the time since it booted (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

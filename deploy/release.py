@@ -1,4 +1,4 @@
-"""Releases on a host: the order of the steps, what is taken back when one fails, and the record.
+"""Releases on a host: the order of the steps.
 
 The engine of the incoming release runs the release. Everything before the roll leaves the running stack
 untouched; a failure in the roll puts back every process, file and pointer that was moved. Each step does only what
@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from deploy import ledger, manifest, preflight, tree, venvs
-from deploy.layout import Host, actor, lock, now
-from deploy.local import link
+from deploy import manifest, preflight, tree, venvs
+from deploy.attempt import attempt
+from deploy.layout import Host
 from deploy.rehearsal import rehearse
-from deploy.rolling import Roll, restart_all
+from deploy.rolling import Roll, complete, restart_all
 from deploy.steps import Outcome, ReleaseError, Run, Say
 from deploy.tree import Load, Release
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from deploy.undo import Place
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def release(host: Host, source: Path, load: Load, options: Options, say: Say) ->
     Raises:
         ReleaseError: after everything that was moved has been put back.
     """
-    with _attempt(host, "release", source.name, options.wait, say) as run:
+    with attempt(host, "release", source.name, options.wait, say) as run:
         with run.step("verify"):
             try:
                 archive = manifest.verify(source)
@@ -91,7 +86,7 @@ def rollback(host: Host, name: str, options: Options, say: Say) -> Outcome:
     Raises:
         ReleaseError: when there is no such release, or as `release` does.
     """
-    with _attempt(host, "rollback", name or "the previous release", options.wait, say) as run:
+    with attempt(host, "rollback", name or "the previous release", options.wait, say) as run:
         with run.step("verify"):
             wanted = name or host.pointed(host.previous)
             if not wanted:
@@ -110,7 +105,7 @@ def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Opt
     Raises:
         ReleaseError: naming the process that did not come back; those after it are left alone.
     """
-    with _attempt(host, "restart", " ".join(names) or "all", options.wait, say) as run:
+    with attempt(host, "restart", " ".join(names) or "all", options.wait, say) as run:
         restart_all(run, stack, host, names)
     current = host.pointed(host.current)
     return run.outcome(current, current)
@@ -118,8 +113,8 @@ def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Opt
 
 def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool) -> None:
     """The steps that every way to a release has in common."""
+    run.aim(target.name, Place(host, target.stack).perform)
     roll = Roll(run, host, target)
-    before = host.pointed(host.current)
     if force or not roll.is_settled():
         with run.step("check"):
             python(host, target, "gunicorn", "--check-config", "-c", str(target.root / "gunicorn.conf.py"))
@@ -140,14 +135,7 @@ def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool)
         step.changed = roll.site()
     with run.step("groups") as step:
         step.changed = roll.groups()
-    with run.step("current") as step:
-        if before != target.name:
-            if before:
-                link(host.previous, host.target(host.previous, before))
-            link(host.current, host.target(host.current, target.name))
-            step.changed = True
-        run.settle()
-        step.changed |= roll.drop_pointers()
+    complete(run, host, target)
 
 
 def flask(host: Host, target: Release, *arguments: str) -> str:
@@ -226,57 +214,3 @@ def listed(host: Host) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-@contextmanager
-def _attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterator[Run]:
-    """Hold the lock, take everything back on a failure, and record the end."""
-    run = Run(say)
-    before = host.pointed(host.current)
-    os.umask(0o022)  # everybody may read a release, only its owner may write
-    with lock(host, f"{action} {what}", wait=wait), _signals_raise(run):
-        entry = {"time": now(), "action": action, "what": what, "actor": actor(), "host": socket.gethostname()}
-        try:
-            yield run
-        except ReleaseError as error:
-            _ignore_signals()
-            problems = run.take_back()
-            if problems:
-                error.message += "\nCould not be taken back: " + "; ".join(problems)
-            error.outcome = run.outcome(host.pointed(host.current), before)
-            entry.update(outcome="failed", step=error.step, instance=error.instance, message=error.message)
-            _record(host, run, entry, before)
-            raise
-        if run.changed:
-            entry.update(outcome="done")
-            _record(host, run, entry, before)
-
-
-def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> None:
-    line: dict[str, Any] = {
-        **entry,
-        "previous": before,
-        "current": host.pointed(host.current),
-        "steps": [asdict(step) for step in run.steps],
-    }
-    ledger.append(host.ledger, line)
-
-
-@contextmanager
-def _signals_raise(run: Run) -> Iterator[None]:
-    """While inside, a signal that asks us to end is a failure, so that it is taken back like one."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        run.interrupt(f"{signal.Signals(number).name} ended it")
-
-    handlers: dict[signal.Signals, Any] = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deploy.derive import settings
+from deploy.durable import sync_folder
 from deploy.stack import read_yaml
 
 TREE = Path(__file__).resolve().parent.parent
@@ -133,4 +134,5 @@ def write_file(path: Path, text: str, *, mode: int = 0o644) -> bool:
     except BaseException:
         os.unlink(name)
         raise
+    sync_folder(path.parent)
     return True

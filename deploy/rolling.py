@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
-from deploy import instances, sections
+from deploy import durable, instances, sections
 from deploy.instances import Process, Supervisor
 from deploy.layout import Host
 from deploy.sections import Sections
@@ -48,8 +47,8 @@ class Roll:
         plugin = sections.install_plugin(self._stack, self._release.root)
         answers = self._supervisor.answers()
         if not answers:
-            self._run.undo("supervisor's groups", self._reload_all)
-        written = self._sections.install(self._run, self._supervisor)
+            self._run.will_change("supervisord", "supervisor's groups")
+        written = self._sections.install(self._run)
         if not answers:
             for process in instances.with_pointer(self._stack):
                 self._point(process)
@@ -83,7 +82,7 @@ class Roll:
         for process in mine:
             self._point(process)
         self._run.say(f"{group}: new")
-        self._run.undo(f"the new group {group}", partial(self._supervisor.remove, group))
+        self._run.will_change("new group", f"the new group {group}", group=group)
         self._supervisor.add(group)
         for process in mine:
             instances.gate(self._stack, process, self._release.name)
@@ -94,7 +93,7 @@ class Roll:
         before = instances.serves(self._host, process)
         self._run.say(f"{process['name']}: {before or 'nothing'} -> {self._release.name}")
         if before and before != self._release.name:
-            self._run.undo(f"{process['name']} to {before}", partial(self._return, process, before))
+            self._run.will_change("process", f"{process['name']} to {before}", process=dict(process), release=before)
             instances.point(self._host, process, self._release.name)
         else:
             self._point(process)
@@ -104,28 +103,23 @@ class Roll:
     def _point(self, process: Process) -> None:
         before = instances.serves(self._host, process)
         if before != self._release.name:
-            self._run.undo(f"the pointer of {process['name']}", partial(instances.point, self._host, process, before))
+            self._run.will_change("pointer", f"the pointer of {process['name']}", process=dict(process), release=before)
             instances.point(self._host, process, self._release.name)
-
-    def _return(self, process: Process, before: str) -> None:
-        instances.point(self._host, process, before)
-        self._supervisor.restart(process)
-        instances.gate(self._stack, process, before, patient=True)
 
     def site(self) -> bool:
         """Put the release's site into nginx; return whether it was another one."""
-        before = self._site.text()
         wanted = (self._release.rendered / "nginx" / f"{self._stack['stack']['name']}.conf").read_text("utf-8")
-        changed = self._site.install(wanted)
-        if changed:
-            self._run.undo("nginx's site", partial(self._site.install, before))
-        return changed
+        if self._site.text() == wanted:
+            return False
+        self._run.will_change("site", "nginx's site", text=self._site.text())
+        self._site.install(wanted)
+        return True
 
     def groups(self) -> bool:
         """Load the sections that changed and drop those that went; return whether there were any."""
         for group in self._changed:
             self._run.say(f"{group}: its section changed")
-            self._run.undo(f"the old section of {group}", partial(self._reload, group))
+            self._run.will_change("group", f"the old section of {group}", group=group, files=self._sections.before)
             members = [process for process in instances.with_pointer(self._stack) if process["group"] == group]
             for process in members:
                 self._point(process)
@@ -134,38 +128,37 @@ class Roll:
                 instances.gate(self._stack, process, self._release.name)
         for group in self._removed:
             self._run.say(f"{group}: gone")
-            self._run.undo(f"the group {group}", partial(self._reload, group))
+            self._run.will_change("group", f"the group {group}", group=group, files=self._sections.before)
             self._supervisor.remove(group)
         return bool(self._changed or self._removed)
 
-    def _reload(self, group: str) -> None:
-        """Take a group back to what supervisor's files said before."""
-        self._sections.put_back()
-        self._supervisor.changes()
-        if group in self._loaded():
-            self._supervisor.replace(group)
-        else:
-            self._supervisor.add(group)
 
-    def _reload_all(self) -> None:
-        """Take a supervisord that this run has started back to what its files said before."""
-        if not self._supervisor.answers():
-            return
-        for group in self._loaded():
-            self._supervisor.remove(group)
-        for group in self._supervisor.changes()[0]:
-            self._supervisor.add(group)
+def complete(run: Run, host: Host, target: Release) -> None:
+    """The last steps of every way to a release, once each process is on it.
 
-    def _loaded(self) -> list[str]:
-        return sorted({str(row["group"]) for row in self._supervisor.table().values()})
+    A run that is cut off here is finished by a resume, which calls this again: each step does only what is missing.
+    """
+    with run.step("current") as step:
+        before, previous = host.pointed(host.current), host.pointed(host.previous)
+        if before != target.name:
+            run.will_change("current", f"current to {before or 'nothing'}", current=before, previous=previous)
+            run.passed()
+            if before:
+                durable.link(host.previous, host.target(host.previous, before))
+            durable.link(host.current, host.target(host.current, target.name))
+            step.changed = True
+    with run.step("settle") as step:
+        run.settle()
+        step.changed = _drop_pointers(host, target.stack)
 
-    def drop_pointers(self) -> bool:
-        """Take away the pointers of processes that the stack no longer has; return whether there were any."""
-        wanted = {str(process["name"]) for process in instances.with_pointer(self._stack)}
-        extra = [path for path in self._host.instances.iterdir() if path.is_symlink() and path.name not in wanted]
-        for path in extra:
-            path.unlink()
-        return bool(extra)
+
+def _drop_pointers(host: Host, stack: Mapping[str, Any]) -> bool:
+    """Take away the pointers of processes that the stack no longer has; return whether there were any."""
+    wanted = {str(process["name"]) for process in instances.with_pointer(stack)}
+    extra = [path for path in host.instances.iterdir() if path.is_symlink() and path.name not in wanted]
+    for path in extra:
+        path.unlink()
+    return bool(extra)
 
 
 def restart_all(run: Run, stack: Mapping[str, Any], host: Host, names: Iterable[str] = ()) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy import instances
+from deploy import durable, instances
 from deploy.instances import Supervisor
 from deploy.render import write_file
 from deploy.steps import ReleaseError, Run
@@ -23,41 +23,37 @@ class Sections:
     """The files in supervisor's folder that belong to a release."""
 
     def __init__(self, stack: Mapping[str, Any], rendered: Path) -> None:
-        self._folder = Path(stack["supervisor"]["programs"])
-        self._before: dict[str, str] | None = None
+        self._stack = stack
+        self.before: dict[str, str] = {}
         self.wanted = {path.name: path.read_text("utf-8") for path in sorted((rendered / "supervisor").glob("*.conf"))}
 
     def present(self) -> dict[str, str]:
         """What lies in supervisor's folder."""
-        return {path.name: path.read_text("utf-8") for path in sorted(self._folder.glob("*.conf"))}
+        return {path.name: path.read_text("utf-8") for path in _present(self._stack)}
 
-    def install(self, run: Run, supervisor: Supervisor) -> bool:
+    def install(self, run: Run) -> bool:
         """Write the release's files and take others away; nothing is loaded yet. Return whether that changed any."""
-        before = self.present()
-        if before == self.wanted:
+        self.before = self.present()
+        if self.before == self.wanted:
             return False
-        self._before = before
-        self._folder.mkdir(parents=True, exist_ok=True)
-
-        def back() -> None:
-            self.put_back()
-            if supervisor.answers():
-                supervisor.changes()
-
-        run.undo("supervisor's sections", back)
-        self._replace(self.wanted)
+        run.will_change("sections", "supervisor's sections", files=self.before)
+        replace(self._stack, self.wanted)
         return True
 
-    def put_back(self) -> None:
-        """Write the files as they were before `install`."""
-        if self._before is not None:
-            self._replace(self._before)
 
-    def _replace(self, files: Mapping[str, str]) -> None:
-        for name, text in files.items():
-            write_file(self._folder / name, text)
-        for name in self.present().keys() - files.keys():
-            (self._folder / name).unlink()
+def replace(stack: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Write the files in supervisor's folder and take others away; supervisor reads them when told to."""
+    folder = Path(stack["supervisor"]["programs"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        write_file(folder / name, text)
+    for path in _present(stack):
+        if path.name not in files:
+            durable.remove(path)
+
+
+def _present(stack: Mapping[str, Any]) -> list[Path]:
+    return sorted(Path(stack["supervisor"]["programs"]).glob("*.conf"))
 
 
 def install_plugin(stack: Mapping[str, Any], tree: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy import durable
 from deploy.nginx import Nginx, NginxError
 from deploy.render import write_file
 from deploy.steps import ReleaseError
@@ -39,8 +40,17 @@ class Site:
             raise ReleaseError(f"{refused.message}; the old site is back", log=refused.log) from refused
         return True
 
+    def put_back(self, text: str | None) -> None:
+        """Put an old site back and load it, also when it lies there already: nginx may not have been told.
+
+        Raises:
+            NginxError: when nginx refuses it.
+        """
+        self._write(text)
+        Nginx(self._stack).load()
+
     def _write(self, text: str | None) -> None:
         if text is None:
-            self.path.unlink(missing_ok=True)
+            durable.remove(self.path)
         else:
             write_file(self.path, text)

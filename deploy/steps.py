@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from deploy.journal import Change, Journal
 
 Say = Callable[[str], None]
 
@@ -47,13 +49,29 @@ class Step:
 
 
 class Run:
-    """The steps of one run, and what takes them back in reverse order."""
+    """The steps of one run, and what takes them back in reverse order.
 
-    def __init__(self, say: Say) -> None:
+    Args:
+        say: takes one line of progress.
+        journal: where each change is written down before it is made.
+        undo: takes a change back, as `deploy/undo.py` knows how.
+        changes: those that a run which was cut off had made, by their number in the journal.
+    """
+
+    def __init__(
+        self,
+        say: Say,
+        journal: Journal | None = None,
+        undo: Callable[[Change], object] | None = None,
+        changes: Mapping[int, Change] | None = None,
+    ) -> None:
         self.say = say
         self.steps: list[Step] = []
+        self._journal = journal
+        self._undo = undo
         self._interrupted = ""
-        self._back: list[tuple[str, Callable[[], object]]] = []
+        self._changes = dict(changes or {})
+        self._count = max(self._changes, default=-1) + 1
 
     @property
     def changed(self) -> bool:
@@ -71,6 +89,7 @@ class Run:
         started = time.monotonic()
         self.steps.append(step)
         try:
+            self._note("step", name=name)
             yield step
             if self._interrupted:
                 raise Interrupted(self._interrupted)
@@ -85,9 +104,31 @@ class Run:
         step.seconds = round(time.monotonic() - started, 3)
         self.say(f"{name:<10} {step.seconds:7.2f} s  {'changed' if step.changed else 'nothing to do'}")
 
-    def undo(self, what: str, function: Callable[[], object]) -> None:
-        """Remember how the change just made is taken back."""
-        self._back.append((what, function))
+    def aim(self, release: str, undo: Callable[[Change], object]) -> None:
+        """Say where the run goes, and what takes its changes back."""
+        self._note("target", release=release)
+        self._undo = undo
+
+    def will_change(self, kind: str, what: str, **data: Any) -> None:
+        """Write down, before it is made, a change and how it is taken back.
+
+        Args:
+            kind: what takes it back: a name in `deploy/undo.py`.
+            what: it, for people: what is brought back.
+            data: the arguments, which must go into JSON.
+        """
+        change = Change(kind, what, data)
+        self._note("change", kind=kind, what=what, data=data)
+        self._changes[self._count] = change
+        self._count += 1
+
+    def passed(self) -> None:
+        """Every process is on the target: a run that is cut off from here on is finished, no longer undone."""
+        self._note("passed")
+
+    def _note(self, event: str, **fields: Any) -> None:
+        if self._journal:
+            self._journal.note(event, **fields)
 
     def interrupt(self, why: str) -> None:
         """End the run here; where Python drops the exception, as in a finaliser, at the end of the step.
@@ -100,17 +141,23 @@ class Run:
 
     def settle(self) -> None:
         """From here on nothing is taken back any more."""
-        self._back.clear()
+        self._note("settled")
+        self._changes.clear()
         self._interrupted = ""
 
     def take_back(self) -> list[str]:
         """Take every remembered change back, the last one first; return what could not be."""
         problems = []
-        while self._back:
-            what, function = self._back.pop()
-            self.say(f"taking back: {what}")
+        while self._changes:
+            number, change = self._changes.popitem()
+            self.say(f"taking back: {change.what}")
             try:
-                function()
+                if self._undo is None:
+                    raise ReleaseError("nothing here knows how")
+                self._undo(change)
             except Exception as error:
-                problems.append(f"{what}: {error}")
+                problems.append(f"{change.what}: {error}")
+                continue
+            with suppress(OSError):  # a full disk; it would be taken back twice, which does no harm
+                self._note("undone", number=number)
         return problems

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import manifest
+from deploy import durable, manifest
 from deploy.layout import Host
 from deploy.manifest import Manifest
 from deploy.render import render, write_file
@@ -118,6 +118,7 @@ def unpack(host: Host, source: Path, planned: Plan, python: str) -> bool:
         _copy(source, staging, planned)
         compile_bytecode(staging, target, python)
         restore_labels(staging)
+        durable.sync_tree(staging)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise ReleaseError(f"the release cannot be written to {host.releases}: {error}") from error
@@ -127,12 +128,13 @@ def unpack(host: Host, source: Path, planned: Plan, python: str) -> bool:
     if target.exists():
         # Renaming two folders is not one step, but a process that runs has its code already.
         aside = host.releases / f".{planned.name}.damaged"
+        shutil.rmtree(aside, ignore_errors=True)
         os.rename(target, aside)
         os.rename(staging, target)
         shutil.rmtree(aside)
     else:
         os.rename(staging, target)
-    _sync_folder(host.releases)
+    durable.sync_folder(host.releases)
     return True
 
 
@@ -187,8 +189,21 @@ def open_release(host: Host, name: str) -> Release:
     problems = damaged(root, found)
     if problems:
         raise ReleaseError(f"release {name} was changed after it was made: {', '.join(problems)}")
-    stack = json.loads((root / "rendered" / STACK).read_text("utf-8"))
-    return Release(name, root, stack, found)
+    return Release(name, root, stack_of(host, name), found)
+
+
+def stack_of(host: Host, name: str) -> dict[str, Any]:
+    """The values that a release on this host was rendered from.
+
+    Raises:
+        ReleaseError: when they cannot be read.
+    """
+    path = host.releases / name / "rendered" / STACK
+    try:
+        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{path} cannot be read: {error}; release that commit again") from error
+    return values
 
 
 def names(host: Host) -> list[str]:
@@ -235,11 +250,3 @@ def restore_labels(path: Path) -> None:
         return
     if subprocess.run(["selinuxenabled"], check=False).returncode == 0:
         subprocess.run(["restorecon", "-R", str(path)], check=True, capture_output=True)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import wheels
+from deploy import durable, wheels
 from deploy.layout import Host
 from deploy.render import write_file
 from deploy.steps import ReleaseError
@@ -120,6 +120,7 @@ def build(host: Host, made_of: Recipe, stack: Mapping[str, Any], wheelhouse: Pat
     ]
     _run(install, environment(stack))
     restore_labels(folder)
+    durable.sync_tree(folder)
     write_file(folder / MARKER, json.dumps({"python": made_of.version, "os": operating_system()}) + "\n")
     return True
 

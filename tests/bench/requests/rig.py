@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from deploy import local
+from deploy import durable, local
 from deploy import stack as stacks
 from deploy.launch import process_environment
 from deploy.nginx import Nginx
@@ -196,8 +196,8 @@ class Rig:
         """Write a contestant's files, as `stack up` does, with the benchmark's environment and modules for its own."""
         local.prepare(values)
         release = Path(values["release"]["root"])
-        local.link(release / "venv", self.venv)
-        local.link(release / "src", self.folder / "sources")
+        durable.link(release / "venv", self.venv)
+        durable.link(release / "src", self.folder / "sources")
 
     def forget_created(self) -> None:
         """Remove what the writer has created, so that the next contestant finds the same tables."""

@@ -1,0 +1,110 @@
+"""One run of the engine: under the lock, written into a journal, taken back when it fails, and recorded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+from typing import Any
+
+from deploy import ledger, procfs, resume
+from deploy.journal import Journal
+from deploy.layout import Host, actor, now
+from deploy.lock import lock
+from deploy.render import TREE
+from deploy.steps import ReleaseError, Run, Say
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextmanager
+def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterator[Run]:
+    """Hold the lock, deal with a run that was cut off, take everything back on a failure, and record the end.
+
+    Args:
+        host: where.
+        action: what `stack` was told to do.
+        what: with what, in a word.
+        wait: how many seconds to wait for the lock.
+        say: takes one line of progress.
+
+    Raises:
+        ReleaseError: of the run, after it has been taken back.
+    """
+    os.umask(0o022)  # everybody may read a release, only its owner may write
+    with lock(host, f"{action} {what}", say, wait=wait) as held:
+        _resume(host, held, say)
+        before = host.pointed(host.current)
+        journal = _begin(host, action, what, before)
+        run = Run(say, journal)
+        entry = {"time": now(), "action": action, "what": what, "actor": actor(), "host": socket.gethostname()}
+        entry["run"] = journal.run
+        with _signals_raise(run):
+            try:
+                yield run
+            except ReleaseError as error:
+                _ignore_signals()
+                problems = run.take_back()
+                if problems:
+                    error.message += "\nCould not be taken back: " + "; ".join(problems)
+                error.outcome = run.outcome(host.pointed(host.current), before)
+                entry.update(outcome="failed", step=error.step, instance=error.instance, message=error.message)
+                _record(host, run, entry, before)
+                if not problems:
+                    journal.close()
+                raise
+            if run.changed:
+                entry.update(outcome="done")
+                _record(host, run, entry, before)
+            journal.close()
+
+
+def _resume(host: Host, held: int, say: Say) -> None:
+    """Undo or finish a run that was cut off. What cannot be is said and left to the run that follows."""
+    try:
+        resume.first(host, held, say)
+    except ReleaseError as error:
+        for line in error.message.splitlines():
+            say(line)
+
+
+def _begin(host: Host, action: str, what: str, before: str) -> Journal:
+    fields = {"action": action, "what": what, "actor": actor(), "since": now(), "boot": procfs.boot()}
+    try:
+        return Journal.begin(host.journal, **fields, engine=str(TREE), before=before)
+    except OSError as error:
+        raise ReleaseError(f"{host.journal} cannot be written: {error.strerror}; nothing was changed") from error
+
+
+def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> None:
+    line: dict[str, Any] = {
+        **entry,
+        "previous": before,
+        "current": host.pointed(host.current),
+        "steps": [asdict(step) for step in run.steps],
+    }
+    ledger.append(host.ledger, line)
+
+
+@contextmanager
+def _signals_raise(run: Run) -> Iterator[None]:
+    """While inside, a signal that asks us to end is a failure, so that it is taken back like one."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        run.interrupt(f"{signal.Signals(number).name} ended it")
+
+    handlers: dict[signal.Signals, Any] = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
