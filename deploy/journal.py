@@ -112,7 +112,6 @@ class Journal:
 def read(path: Path) -> Unfinished | None:
     """Read the journal of a run that was cut off; None when there is none, or it was cut off before it began."""
     found: Unfinished | None = None
-    number = 0
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     for line in lines:
         try:
@@ -130,8 +129,7 @@ def read(path: Path) -> Unfinished | None:
         elif event == "step":
             found.step = entry["name"]
         elif event == "change":
-            found.changes[number] = Change(entry["kind"], entry["what"], entry["data"])
-            number += 1
+            found.changes[entry["number"]] = Change(entry["kind"], entry["what"], entry["data"])
         elif event == "undone":
             found.changes.pop(entry["number"], None)
         elif event == "passed":

@@ -118,7 +118,7 @@ class Run:
             data: the arguments, which must go into JSON.
         """
         change = Change(kind, what, data)
-        self._note("change", kind=kind, what=what, data=data)
+        self._note("change", number=self._count, kind=kind, what=what, data=data)
         self._changes[self._count] = change
         self._count += 1
 
