@@ -9,7 +9,7 @@ from deploy import durable, instances, sections
 from deploy.instances import Process, Supervisor
 from deploy.layout import Host
 from deploy.sections import Sections
-from deploy.site import Site
+from deploy.site import Site, SiteRefused
 from deploy.steps import ReleaseError, Run
 from deploy.tree import Release
 
@@ -112,7 +112,11 @@ class Roll:
         if self._site.text() == wanted:
             return False
         self._run.will_change("site", "nginx's site", text=self._site.text())
-        self._site.install(wanted)
+        try:
+            self._site.install(wanted)
+        except SiteRefused:
+            self._run.not_made()
+            raise
         return True
 
     def groups(self) -> bool:

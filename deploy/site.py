@@ -12,6 +12,10 @@ from deploy.render import write_file
 from deploy.steps import ReleaseError
 
 
+class SiteRefused(ReleaseError):
+    """nginx does not take a site; the old one is back, and nginx never had another."""
+
+
 class Site:
     """The file that nginx reads of this stack, and how nginx is told of a new one."""
 
@@ -27,7 +31,7 @@ class Site:
         """Put a site in place (or take it away), test, load; return whether anything changed.
 
         Raises:
-            ReleaseError: with nginx's words, the old site being back in its place.
+            SiteRefused: with nginx's words, the old site being back in its place.
         """
         before = self.text()
         if wanted == before:
@@ -37,7 +41,7 @@ class Site:
             Nginx(self._stack).load()
         except NginxError as refused:
             self._write(before)
-            raise ReleaseError(f"{refused.message}; the old site is back", log=refused.log) from refused
+            raise SiteRefused(f"{refused.message}; the old site is back", log=refused.log) from refused
         return True
 
     def put_back(self, text: str | None) -> None:

@@ -122,6 +122,11 @@ class Run:
         self._changes[self._count] = change
         self._count += 1
 
+    def not_made(self) -> None:
+        """The change announced last was not made after all."""
+        number, _ = self._changes.popitem()
+        self._note("undone", number=number)
+
     def passed(self) -> None:
         """Every process is on the target: a run that is cut off from here on is finished, no longer undone."""
         self._note("passed")
