@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 FLOOR = ROOT / "tests" / "coverage-floor.json"
+WORKERS = min(8, 2 * (os.cpu_count() or 1))  # of pytest: most tests wait for processes more than they compute
 
 
 def run(*command: str, **environment: str) -> bool:
@@ -37,13 +38,12 @@ def pytest(*arguments: str, full: bool) -> bool:
     return run(str(BIN / "python"), "-m", "coverage", "run", "-m", "pytest", "-q", *extra, *arguments)
 
 
-def in_parallel(*arguments: str, full: bool) -> bool:
-    """Run pytest over some folders with a worker for each processor, then what must have the machine for itself.
+def in_parallel(*arguments: str, full: bool, workers: int) -> bool:
+    """Run pytest over some folders with several workers, then what must have the machine for itself.
 
     A file is one worker's: its tests share what was started for them, and ports that are fixed.
     """
-    workers = str(min(4, max(2, os.cpu_count() or 1)))
-    spread = ("-n", workers, "--dist", "loadfile", "--no-loadscope-reorder")
+    spread = ("-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder")
     return pytest(*spread, "-m", "not alone", *arguments, full=full) and pytest("-m", "alone", *arguments, full=full)
 
 
@@ -73,14 +73,14 @@ def hosts(full: bool) -> bool:
     if reason:
         print(f"hosts: SKIPPED, this machine cannot boot them: {reason}")
         return True
-    return in_parallel("tests/hosts", full=full)
+    return in_parallel("tests/hosts", full=full, workers=2)
 
 
 STAGES: dict[str, Callable[[bool], bool]] = {
     "lint": lint,
-    "unit": lambda full: in_parallel("tests/unit", full=full),
+    "unit": lambda full: in_parallel("tests/unit", full=full, workers=WORKERS),
     "templates": lambda full: pytest("tests/templates", full=full),
-    "integration": lambda full: in_parallel("tests/integration", full=full),
+    "integration": lambda full: in_parallel("tests/integration", full=full, workers=WORKERS),
     "stack": lambda full: pytest("tests/stack", full=full),
     "hosts": hosts,
 }

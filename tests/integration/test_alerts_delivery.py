@@ -24,6 +24,8 @@ from tests.integration.receiver import ACCEPTED, Delivery, Receiver, receiving, 
 from tests.integration.smtp_server import SmtpServer
 from tests.unit.cloudeye.sync_stack import wait_for
 
+pytestmark = pytest.mark.long
+
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "alerts.md"
 
 

@@ -39,6 +39,8 @@ from tests.integration.cache_server import CacheServer
 from tests.integration.conftest import free_port
 from tests.integration.world import PASSWORD, World, end, environment
 
+pytestmark = pytest.mark.long
+
 WRONG = "a wrong password"
 LIMITS = {
     "APP_ATTEMPTS_LOGIN_ADDRESS": "1000 per hour",

@@ -26,6 +26,8 @@ from cloudeye.sync.work import Work
 from tests.unit.cloudeye.findings.website import FRONT, Reply, Request, Website
 from tests.unit.cloudeye.sync_stack import Stack, wait_for
 
+pytestmark = pytest.mark.long
+
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 LIMITS = Limits(True, connect_timeout=1, read_timeout=1, total_timeout=2, max_bytes=100_000, max_redirects=0)
 SETTINGS = SyncConfig(

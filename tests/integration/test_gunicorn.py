@@ -17,6 +17,8 @@ import pytest
 from tests.integration.conftest import free_port
 from tests.integration.world import PASSWORD, World
 
+pytestmark = pytest.mark.long
+
 # Of one account no more logins may be under way at once than may fail.
 PATIENT = {"APP_ATTEMPTS_LOGIN_ACCOUNT": "1000 per minute"}
 SOURCES = Path(__file__).resolve().parents[2] / "src"
@@ -56,7 +58,7 @@ def instances(world: World, tmp_path: Path) -> Iterator[list[httpx.Client]]:
             process.wait(30)
 
 
-def wait_for(client: httpx.Client, logs: Path, seconds: float = 30) -> None:
+def wait_for(client: httpx.Client, logs: Path, seconds: float = 90) -> None:
     """Wait until an instance is ready."""
     end = time.monotonic() + seconds
     while True:

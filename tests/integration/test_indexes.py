@@ -47,6 +47,8 @@ from tests.integration.plans import (
 from tests.integration.test_matrix import SWITCHED_OFF, Operation, operations_of
 from tests.integration.world import World, end, environment, make_world
 
+pytestmark = pytest.mark.long
+
 # What a query is asked for beside what its description lists by name, and for whom the path's numbers stand.
 SOME_VALUES = {
     "tag": ["shop", "rare", "none"],

@@ -23,6 +23,8 @@ from deploy.stack import load
 from tests.integration.conftest import free_port
 from tests.integration.world import PASSWORD, World
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3Iiwicm9sZSI6ImFkbWluIn0.c2lnbmF0dXJlLW9mLWEtdG9rZW4"
 KEY = "ce_abcdefgh1234_" + "Qx7_-" * 8 + "Qx7"
@@ -66,7 +68,7 @@ class Served:
 
     def access_line(self, request_id: str) -> dict[str, Any]:
         """The line about one request; it is written when the answer has been sent."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             found = [json.loads(line) for line in self.access.read_text().splitlines() if request_id in line]
             if found:

@@ -38,6 +38,8 @@ from cloudeye.tokens import start_session
 from tests.integration.proof_server import ProofServer
 from tests.integration.world import PASSWORD, World, end, environment, make_world
 
+pytestmark = pytest.mark.long
+
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 # For whom each operation is. "own": whoever is logged in, on what is theirs; a key of theirs if it has the scope.

@@ -54,7 +54,7 @@ def ask(engine: Engine, statement: str) -> Any:
         return rows
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 15) -> bool:
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> bool:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -23,6 +23,8 @@ from tests.integration.smtp_server import PASSWORD, USER, SmtpServer, make_certi
 from tests.integration.world import World
 from tests.unit.cloudeye.sync_stack import Stack, counting_site, wait_for
 
+pytestmark = pytest.mark.long
+
 SECRET_LINK = "https://eye.example.com/reset?token=opens-the-door"
 
 

@@ -25,6 +25,8 @@ from cloudeye.sync import claims, rollup
 from cloudeye.sync.work import Work
 from tests.integration.world import environment
 
+pytestmark = pytest.mark.long
+
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 HOUR_BEGAN = datetime(2026, 11, 21, 19, tzinfo=UTC)
 NOW = HOUR_BEGAN + HOUR + 5 * MINUTE

@@ -28,6 +28,8 @@ from tests.integration.checks import (
 )
 from tests.integration.world import World
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def state_of(stack: LocalStack, token: str, site: int) -> dict[str, Any]:
     return usability
 
 
-def wait_for(read: Callable[[], dict[str, Any]], state: str, *, seconds: float = 30) -> dict[str, Any]:
+def wait_for(read: Callable[[], dict[str, Any]], state: str, *, seconds: float = 60) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     seen = read()
     while seen["state"] != state and time.monotonic() < deadline:

@@ -104,7 +104,7 @@ class Stack:
         return [json.loads(line) for line in (self.folder / f"{name}.log").read_text().splitlines()]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait in the hub, where the test's servers run, until the condition holds."""
     deadline = time.monotonic() + seconds
     while True:

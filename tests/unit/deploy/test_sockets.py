@@ -83,7 +83,7 @@ class Supervised:
         self.process.wait(20)
 
 
-def eventually(claim: Callable[[], bool], *, seconds: float = 20) -> bool:
+def eventually(claim: Callable[[], bool], *, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
