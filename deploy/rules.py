@@ -28,6 +28,7 @@ MAY_BE_ZERO = {
     "api.max_requests",
     "nginx.rate",
     "nginx.rate_burst",
+    "nginx.log_flush",
     "nginx.hsts_seconds",
     "database.pool_overflow",
     "database.max_connections",
@@ -297,6 +298,6 @@ def _cached(stack: Mapping[str, Any]) -> Iterator[str]:
             yield "nginx.cached holds '/static/': nginx serves these files itself"
         elif cached.count(path) > 1:
             yield f"nginx.cached holds {path!r} more than once"
-    for key in ("cache_keys", "cache_size"):
+    for key in ("cache_keys", "cache_size", "log_buffer"):
         if not re.fullmatch(r"[1-9][0-9]*[kmg]", stack["nginx"][key]):
             yield f"nginx.{key} is {stack['nginx'][key]!r}: it must be a number followed by k, m or g, such as 64m"

@@ -134,6 +134,7 @@ class Rig:
             f"nginx.http_port={self.base_port}",
             f"nginx.https_port={self.base_port + 1}",
             "nginx.rate=0",
+            f"nginx.log_flush={host['nginx']['log_flush']}",
             f"timeouts.health={READY_WITHIN}",
             "database.engine=mysql",
             f"database.port={self.base_port + 3}",

@@ -35,6 +35,15 @@ def test_an_undefined_name_in_a_template_is_an_error(tmp_path: Path) -> None:
         render_template(load("host"), "x.j2", tree=tmp_path)
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(2, " buffer=32k flush=2s"), (0, "")])
+def test_nginx_keeps_lines_of_its_access_log_for_as_long_as_it_may(seconds: int, said: str) -> None:
+    stack = load("host", layers=[set_layer([f"nginx.log_flush={seconds}"])])
+
+    text = render(stack, "release")[Path("/opt/cloudeye/current/rendered/nginx/cloudeye.conf")]
+
+    assert f"access_log /var/log/nginx/cloudeye.access.log cloudeye{said};" in text
+
+
 def test_a_per_cent_sign_reaches_supervisor_doubled() -> None:
     assert supervisor_escape("100%") == "100%%"
 

@@ -86,6 +86,8 @@ def test_every_profile_loads(profile: str) -> None:
         ("nginx.cached=[/a/, /b, /a/]", "nginx.cached holds '/a/' more than once"),
         ("nginx.cache_size=64MB", "nginx.cache_size is '64MB': it must be a number followed by k, m or g"),
         ("nginx.cache_keys=1", "nginx.cache_keys (--set) is 1: it must be a string"),
+        ("nginx.log_buffer=lots", "nginx.log_buffer is 'lots': it must be a number followed by k, m or g"),
+        ("nginx.log_flush=-1", "nginx.log_flush is -1: it must be 0 or above 0"),
         ("nginx.cache_idle=0", "nginx.cache_idle is 0: it must be above 0"),
         ("database.max_connections=254", "database.max_connections (254) is less than the 255 connections"),
     ],
