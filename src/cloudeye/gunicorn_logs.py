@@ -22,17 +22,20 @@ class Logger(glogging.Logger):  # type: ignore[misc]
     """Messages to standard error, one line for each request to the access log: a file, or standard output for ``-``.
 
     The access log is written when the answer has been sent, so that its duration is that of the whole request. Its
-    lines do not go through ``logging``, which took a fifth of the time of a short request (docs/performance.md).
+    lines do not go through ``logging``, which took a fifth of the time of a short request (docs/performance.md). A
+    gevent worker gathers those of one turn of its loop, a few milliseconds, and writes them together.
     """
 
     _append: Callable[[bytes], object] | None = None  # to the access log; None: there is none
     _file: LogFile | None = None
+    _soon: Callable[[Callable[[], object]], object] | None = None  # calls something in the loop's next turn
 
     def setup(self, cfg: Any) -> None:
         """Take up a configuration."""
         self.cfg = cfg
         self.loglevel = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
         self._process = os.environ.get("APP_INSTANCE", "api")
+        self._lines: list[bytes] = []
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(JsonFormatter(self._process))
         self.error_log.setLevel(self.loglevel)
@@ -66,7 +69,21 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         }
         written = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
         # In ASCII no character of a client's ends a line early, whatever reads it.
-        self._append(written if written.isascii() else json.dumps(line).encode() + b"\n")
+        self._lines.append(written if written.isascii() else json.dumps(line).encode() + b"\n")
+        if self._soon is None:
+            self.flush()
+        elif len(self._lines) == 1:
+            self._soon(self.flush)
+
+    def gather(self, soon: Callable[[Callable[[], object]], object]) -> None:
+        """Write the lines of one turn together from now on, by a call that ``soon`` makes at its end."""
+        self._soon = soon
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        lines, self._lines = self._lines, []
+        if lines and self._append is not None:
+            self._append(b"".join(lines))
 
     def reopen_files(self) -> None:
         """Do nothing on USR1: a file whose name was given to another is opened anew by its next line."""

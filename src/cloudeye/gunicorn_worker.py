@@ -19,10 +19,13 @@ from io import BytesIO
 from ipaddress import ip_address
 from typing import Any
 
+import gevent
 from gunicorn import SERVER, util  # type: ignore[import-untyped]
 from gunicorn.http.errors import InvalidHeader  # type: ignore[import-untyped]
 from gunicorn.http.wsgi import base_environ  # type: ignore[import-untyped]
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
+
+from cloudeye.gunicorn_logs import Logger
 
 try:
     from gunicorn_h1c import parse_request  # type: ignore[import-untyped]
@@ -61,6 +64,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
         del self._environ["wsgi.file_wrapper"]  # files are nginx's
         self._silent: dict[Any, float] = {}  # connections that wait for their client, and since when
         super().init_process()
+
+    def run(self) -> None:
+        """Serve until this worker is to end."""
+        if isinstance(self.log, Logger):
+            self.log.gather(gevent.get_hub().loop.run_callback)
+        try:
+            super().run()
+        finally:
+            if isinstance(self.log, Logger):
+                self.log.flush()
 
     def notify(self) -> None:
         """Tell the master that this worker lives, and hang up on clients that were silent for too long."""

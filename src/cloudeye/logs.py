@@ -77,8 +77,8 @@ class JsonFormatter(logging.Formatter):
 class LogFile(logging.Handler):
     """Appends to a file that other processes append to as well.
 
-    Each line is one write(2) to a file opened with O_APPEND, so that lines of several processes stand whole beside
-    each other. Before each write the name is looked at: when it means another file than the one that is open, or
+    Lines are written by one write(2) to a file opened with O_APPEND, so that those of several processes stand whole
+    beside each other. Before each write the name is looked at: when it means another file than the one that is open, or
     none, it is opened anew. So whoever rotates the log renames it and has nobody to tell.
     """
 
@@ -95,7 +95,7 @@ class LogFile(logging.Handler):
         self.append(self.format(record).encode() + b"\n")
 
     def append(self, line: bytes) -> None:
-        """Write one line, its end included; a disk that is full costs the line, not the request it is about."""
+        """Write a line, or several, with their ends; a disk that is full costs them, not the request they are about."""
         with self._writing:
             try:
                 self._open_anew_if_renamed()

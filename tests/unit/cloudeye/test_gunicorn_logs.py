@@ -73,3 +73,20 @@ def test_nothing_that_a_client_sends_leaks_a_secret_or_ends_a_line(
 ) -> None:
     told = line(log, {name: value})
     assert told["path" if name == "PATH_INFO" else "method"] == written
+
+
+def test_the_lines_of_one_turn_of_the_loop_are_written_together(log: Any) -> None:
+    path, soon = Path(log.cfg.accesslog), list[Any]()
+    log.gather(soon.append)
+    for _ in range(3):
+        log.access(ANSWER, None, {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, timedelta(0))
+    assert (path.read_bytes(), len(soon)) == (b"", 1)
+
+    soon.pop()()
+    log.access(ANSWER, None, {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, timedelta(0))
+
+    assert (path.read_bytes().count(b"\n"), len(soon)) == (3, 1)
+    log.flush()
+    assert path.read_bytes().count(b"\n") == 4
+    soon.pop()()  # nothing is left for it
+    assert path.read_bytes().count(b"\n") == 4
