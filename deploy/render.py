@@ -49,6 +49,7 @@ TEMPLATES = (
     Template("systemd/logrotate.timer.j2", "/etc/systemd/system/{stack[name]}-logrotate.timer", "host", "size"),
     Template("supervisor/logrotate.conf.j2", "/etc/logrotate.d/{stack[name]}", "host", "logrotate"),
     Template("supervisor/logrotate.conf.j2", "{paths[etc]}/logrotate.conf", "checkout", "logrotate"),
+    Template("nginx/members.conf.j2", "{release[rendered]}/nginx/members.conf", "lb"),
     Template("nginx/conf.d/lb.conf.j2", "{paths[nginx_conf]}/conf.d/{stack[name]}.conf", "lb"),
 )
 

@@ -33,6 +33,7 @@ MAY_BE_ZERO = {
     "database.pool_overflow",
     "database.max_connections",
     "sync.max_redirects",
+    "fleet.allow_missing",
 }
 
 FRACTIONS = {"sync.poll_seconds", "database.pool_wait"}

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: stack_survey
 short_description: What the preflight wants to know of a host
 description:
-  - Reads clock, memory, disk, listeners, SELinux, and whether other hosts can be reached. Changes nothing.
+  - Reads clock, memory, disk, listeners, SELinux, packages, units, accounts, releases, and whether other hosts can be
+    reached. Changes nothing.
 options:
   unit:
     description: The stack's unit. The memory it uses counts as free.
@@ -21,6 +22,21 @@ options:
     description: The Python that the app runs under, installed or not.
     type: str
     default: ''
+  packages:
+    description: Packages to look for.
+    type: list
+    elements: str
+    default: []
+  units:
+    description: Units to look at.
+    type: list
+    elements: str
+    default: []
+  accounts:
+    description: Accounts and groups to look up.
+    type: list
+    elements: str
+    default: []
   exists:
     description: Paths or shell patterns to look for.
     type: list
@@ -43,15 +59,20 @@ survey:
   description: >-
     C(time) (seconds since the epoch), C(python), C(interpreter_tag) (such as cp312; empty when it is not there),
     C(architecture), C(memory_mb) (available, with what the stack itself uses), C(disk_mb) (free), C(selinux)
-    (enforcing, permissive, disabled), C(listeners) (port, address, process, unit), C(existing) (those of O(exists)
+    (enforcing, permissive, disabled), C(installed) (those of O(packages) that are), C(steady) (those of O(units) that run
+    and start at boot), C(groups) and C(users) (those of O(accounts) that are there, a user with group, groups, home and
+    shell), C(releases) (C(current), C(previous) and, of each process, the release that it is pointed at), C(listeners) (port, address, process, unit), C(existing) (those of O(exists)
     that match something), C(unreachable) (host, port, error).
   type: dict
   returned: always
 """
 
 import glob
+import grp
 import os
 import platform
+import pwd
+import shutil
 import socket
 import struct
 import time
@@ -165,6 +186,62 @@ def unreachable(targets, timeout):
     return failed
 
 
+def installed(module, names):
+    """Those packages that the host has."""
+    if not names:
+        return []
+    if shutil.which("dpkg-query"):
+        shown = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names]
+        lines = module.run_command(shown)[1].splitlines()
+        found = {line.split()[0] for line in lines if line.endswith(" installed")}
+    else:
+        found = set(module.run_command(["rpm", "--query", "--queryformat", "%{NAME}\n", *names])[1].splitlines())
+    return [name for name in names if name in found]
+
+
+def steady(module, names):
+    """Those units that run and start at boot."""
+    if not names:
+        return []
+    shown = module.run_command(["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *names])[1]
+    found = [dict(line.split("=", 1) for line in part.splitlines()) for part in shown.strip().split("\n\n") if part]
+    good = {unit["Id"] for unit in found if (unit["ActiveState"], unit["UnitFileState"]) == ("active", "enabled")}
+    return [name for name in names if name in good]
+
+
+def accounts(names):
+    """({user: what it is}, [group]) of those names that are there."""
+    users, groups = {}, []
+    for name in names:
+        try:
+            grp.getgrnam(name)
+            groups.append(name)
+        except KeyError:
+            pass
+        try:
+            entry = pwd.getpwnam(name)
+            group = grp.getgrgid(entry.pw_gid).gr_name
+        except KeyError:
+            continue
+        also = sorted(other.gr_name for other in grp.getgrall() if name in other.gr_mem)
+        users[name] = {"group": group, "groups": also, "home": entry.pw_dir, "shell": entry.pw_shell}
+    return users, groups
+
+
+def releases(root):
+    """What `current`, `previous` and each process's pointer name; empty where there is none."""
+
+    def pointed(path):
+        return os.path.basename(os.readlink(path)) if os.path.islink(path) and os.path.isdir(path) else ""
+
+    processes = {os.path.basename(path): pointed(path) for path in sorted(glob.glob(os.path.join(root, "instances", "*")))}
+    return {
+        "current": pointed(os.path.join(root, "current")),
+        "previous": pointed(os.path.join(root, "previous")),
+        "processes": processes,
+    }
+
+
 def interpreter_tag(module, interpreter):
     """The tag that wheels for an interpreter carry; empty when it is not there."""
     if not os.path.exists(interpreter):
@@ -180,6 +257,9 @@ def main():
             "unit": {"type": "str", "required": True},
             "disk": {"type": "path", "required": True},
             "interpreter": {"type": "str", "default": ""},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "accounts": {"type": "list", "elements": "str", "default": []},
             "exists": {"type": "list", "elements": "str", "default": []},
             "connect": {"type": "list", "elements": "dict", "default": []},
             "connect_timeout": {"type": "int", "default": 5},
@@ -187,6 +267,7 @@ def main():
         supports_check_mode=True,
     )
     wanted = module.params
+    users, groups = accounts(wanted["accounts"])
     module.exit_json(
         changed=False,
         survey={
@@ -197,6 +278,11 @@ def main():
             "memory_mb": memory_mb(wanted["unit"]),
             "disk_mb": disk_mb(wanted["disk"]),
             "selinux": selinux(),
+            "installed": installed(module, wanted["packages"]),
+            "steady": steady(module, wanted["units"]),
+            "users": users,
+            "groups": groups,
+            "releases": releases(wanted["disk"]),
             "listeners": listeners(),
             "existing": [pattern for pattern in wanted["exists"] if glob.glob(pattern)],
             "unreachable": unreachable(wanted["connect"], wanted["connect_timeout"]),

@@ -42,8 +42,9 @@ def test_a_balancers_site_names_the_app_hosts_and_its_own_error_pages() -> None:
     overrides = {"fleet": {"app": ["10.0.0.2", "10.0.0.3"]}}
     files = {file["path"]: file["content"] for file in stack.stack_balancer_files(overrides)}
     site = files["/etc/nginx/conf.d/cloudeye.conf"]
-    assert "server 10.0.0.2:80" in site
-    assert "server 10.0.0.3:80" in site
+    assert "include /opt/cloudeye/lb/rendered/nginx/members.conf;" in site
+    members = files["/opt/cloudeye/lb/rendered/nginx/members.conf"].splitlines()[1:]
+    assert [line.split()[:2] for line in members] == [["server", "10.0.0.2:80"], ["server", "10.0.0.3:80"]]
     assert "/opt/cloudeye/lb/rendered/errors/" in site
     assert "/opt/cloudeye/lb/rendered/errors/502.json" in files
 

@@ -111,6 +111,33 @@ class TestSurvey:
         survey = call("stack_survey", unit="u.service", disk="/", exists=patterns)["survey"]
         assert survey["existing"] == patterns[:1]
 
+    def test_it_says_which_packages_and_accounts_are_there(self, call: Call) -> None:
+        survey = call(
+            "stack_survey",
+            unit="u.service",
+            disk="/",
+            packages=["coreutils", "no-such-package"],
+            accounts=["root", "no-such-account"],
+            units=["no-such-unit.service"],
+        )["survey"]
+        assert survey["installed"] == ["coreutils"]
+        assert survey["groups"] == ["root"]
+        assert set(survey["users"]) == {"root"}
+        assert survey["users"]["root"]["group"] == "root"
+        assert survey["steady"] == []
+
+    def test_it_says_which_release_is_current_and_which_each_process_is_pointed_at(
+        self, call: Call, tmp_path: Path
+    ) -> None:
+        for name in ("one", "two"):
+            (tmp_path / "releases" / name).mkdir(parents=True)
+        (tmp_path / "instances").mkdir()
+        (tmp_path / "current").symlink_to("releases/one")
+        (tmp_path / "instances" / "sync").symlink_to("../releases/two")
+        (tmp_path / "instances" / "gone").symlink_to("../releases/three")
+        survey = call("stack_survey", unit="u.service", disk=str(tmp_path))["survey"]
+        assert survey["releases"] == {"current": "one", "previous": "", "processes": {"gone": "", "sync": "two"}}
+
     def test_it_says_which_addresses_take_no_connection(self, call: Call) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
