@@ -1,38 +1,41 @@
 #!/usr/bin/python
-"""Ansible module: tell a balancer whom it may send requests to, without a client losing one."""
+"""Ansible module: give a balancer's nginx new files without a client losing a request."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack_balancer
-short_description: Tell a balancer whom it may send requests to, without a client losing one
+short_description: Give a balancer's nginx new files without a client losing a request
 description:
-  - Writes the file of the members, has nginx test it, and reloads nginx. A file that nginx refuses is put back.
+  - Writes and removes files, has nginx test them, and reloads nginx. When nginx refuses them all are put back.
   - nginx closes idle connections when it is reloaded, whether or not a request is on its way. So O(flag) is there for
-    O(let_go) seconds before, and while it is, each answer tells its client to connect anew (C(Connection: close)).
-  - Afterwards waits until the workers that were told of the old members have ended, that is until the requests that
-    they had are answered, for O(drain) seconds at most.
-  - A run that died in the middle left O(flag) behind; the next one then reloads nginx whatever the file says.
+    O(let_go) seconds before, and while it is, each answer tells its client to connect anew.
+  - Afterwards waits until the workers that have the old files have ended, that is until the requests that they had are
+    answered, for O(drain) seconds at most.
+  - A run that died in the middle left O(flag) behind; the next one then reloads nginx whatever the files say.
 options:
-  path:
-    description: The file of the members.
-    type: path
-    required: true
-  content:
-    description: What it is to hold.
-    type: str
-    required: true
+  files:
+    description: Files, each with C(path) and C(content).
+    type: list
+    elements: dict
+    default: []
+  absent:
+    description: Paths of files that must not be there.
+    type: list
+    elements: path
+    default: []
   instead:
-    description: What it is to hold when none of O(others) answers, so that nobody is kept out whom nobody can stand in for.
-    type: str
-    default: ''
+    description: What O(files) is when none of O(others) answers, so that no host is kept out that nobody stands in for.
+    type: list
+    elements: dict
+    default: []
   others:
-    description: Addresses of the members that stay, asked before one is kept out. Empty asks nobody.
+    description: Addresses of the app hosts that stay, asked before one is kept out. Empty asks nobody.
     type: list
     elements: str
     default: []
   port:
-    description: The members' port.
+    description: Their port.
     type: int
     default: 80
   flag:
@@ -78,17 +81,22 @@ PIDFILE = "/run/nginx.pid"
 
 
 def read(path):
-    """The text of a file; empty when there is none."""
+    """The text of a file; None when there is none."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError:
-        return ""
+        return None
 
 
 def write(path, content):
-    """Replace a file by rename(2), so that nobody reads half of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".members.")
+    """Replace a file by rename(2), so that nobody reads half of it; remove it when there is nothing to write."""
+    if content is None:
+        if os.path.exists(path):
+            os.unlink(path)
+        return
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
         os.fchmod(file.fileno(), 0o644)
@@ -115,9 +123,9 @@ def workers(master):
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
-        status = read(f"/proc/{name}/stat").rpartition(")")[2].split()
+        status = (read(f"/proc/{name}/stat") or "").rpartition(")")[2].split()
         if len(status) > 1 and status[1] == master:
-            title = read(f"/proc/{name}/cmdline")
+            title = read(f"/proc/{name}/cmdline") or ""
             (finishing if "shutting down" in title else taking).add(name)
     return taking, finishing
 
@@ -132,34 +140,35 @@ def wait_until(met, seconds):
     return True
 
 
-def reload(module, before):
-    """Test and reload nginx; put the members back when it refuses."""
+def load(module, before):
+    """Test the files and reload nginx; put them back when it refuses. Returns how many old workers are left."""
     wanted = module.params
     nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     status, out, err = module.run_command([nginx, "-t"])
     if status != 0:
-        write(wanted["path"], before)
+        for path, content in before.items():
+            write(path, content)
         os.unlink(wanted["flag"])
-        module.fail_json(msg=f"nginx refuses {wanted['path']}, so the old one was put back:\n{(err or out).strip()}")
+        module.fail_json(msg=f"nginx refuses the new files, so the old ones were put back:\n{(err or out).strip()}")
     time.sleep(wanted["let_go"])
-    master = read(PIDFILE).strip()
+    master = (read(PIDFILE) or "").strip()
     old = set().union(*workers(master))
     status, out, err = module.run_command(["systemctl", "reload-or-restart", wanted["service"]])
     if status != 0:
         module.fail_json(msg=f"nginx cannot be reloaded:\n{(err or out).strip()}")
     wait_until(lambda: not old & workers(master)[0], 10)
-    # New clients meet new workers only; the old ones go on telling theirs to leave.
+    os.unlink(wanted["flag"])  # new workers take every new connection; the old ones close theirs as they finish
     wait_until(lambda: not old & set().union(*workers(master)), wanted["drain"])
-    os.unlink(wanted["flag"])
     return len(old & set().union(*workers(master)))
 
 
 def main():
+    files = {"type": "list", "elements": "dict", "default": []}
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
-            "content": {"type": "str", "required": True},
-            "instead": {"type": "str", "default": ""},
+            "files": files,
+            "instead": files,
+            "absent": {"type": "list", "elements": "path", "default": []},
             "others": {"type": "list", "elements": "str", "default": []},
             "port": {"type": "int", "default": 80},
             "flag": {"type": "path", "required": True},
@@ -169,22 +178,24 @@ def main():
         },
         supports_check_mode=True,
     )
-    wanted = module.params
-    alone = bool(wanted["others"]) and not any(answers(address, wanted["port"]) for address in wanted["others"])
-    content = wanted["instead"] if alone else wanted["content"]
-    before = read(wanted["path"])
-    interrupted = os.path.exists(wanted["flag"])
-    changed = before != content or interrupted
-    result = {"changed": changed, "alone": alone}
-    if changed:
-        header = wanted["path"]
-        result["diff"] = {"before": before, "after": content, "before_header": header, "after_header": header}
+    given = module.params
+    alone = bool(given["others"]) and not any(answers(address, given["port"]) for address in given["others"])
+    wanted = {file["path"]: file["content"] for file in (given["instead"] if alone else given["files"])}
+    wanted.update(dict.fromkeys(given["absent"]))
+    before = {path: read(path) for path in wanted}
+    differ = [path for path in wanted if before[path] != wanted[path]]
+    changed = bool(differ) or os.path.exists(given["flag"])
+    left = 0
     if changed and not module.check_mode:
-        with open(wanted["flag"], "w", encoding="utf-8"):
-            pass
-        write(wanted["path"], content)
-        result["left"] = reload(module, before)
-    module.exit_json(**result)
+        write(given["flag"], "")
+        for path in wanted:
+            write(path, wanted[path])
+        left = load(module, before)
+    diff = [
+        {"before": before[path] or "", "after": wanted[path] or "", "before_header": path, "after_header": path}
+        for path in differ
+    ]
+    module.exit_json(changed=changed, alone=alone, left=left, diff=diff)
 
 
 if __name__ == "__main__":

@@ -59,10 +59,11 @@ survey:
   description: >-
     C(time) (seconds since the epoch), C(python), C(interpreter_tag) (such as cp312; empty when it is not there),
     C(architecture), C(memory_mb) (available, with what the stack itself uses), C(disk_mb) (free), C(selinux)
-    (enforcing, permissive, disabled), C(installed) (those of O(packages) that are), C(steady) (those of O(units) that run
-    and start at boot), C(groups) and C(users) (those of O(accounts) that are there, a user with group, groups, home and
-    shell), C(releases) (C(current), C(previous) and, of each process, the release that it is pointed at), C(listeners) (port, address, process, unit), C(existing) (those of O(exists)
-    that match something), C(unreachable) (host, port, error).
+    (enforcing, permissive, disabled), C(installed) (those of O(packages) that are), C(steady) (those of O(units) that
+    run and start at boot), C(groups) and C(users) (those of O(accounts) that are there, a user with group, groups, home
+    and shell), C(releases) (C(current), C(previous) and, of each process, the release that it is pointed at),
+    C(listeners) (port, address, process, unit), C(existing) (those of O(exists) that match something), C(unreachable)
+    (host, port, error).
   type: dict
   returned: always
 """
@@ -234,7 +235,9 @@ def releases(root):
     def pointed(path):
         return os.path.basename(os.readlink(path)) if os.path.islink(path) and os.path.isdir(path) else ""
 
-    processes = {os.path.basename(path): pointed(path) for path in sorted(glob.glob(os.path.join(root, "instances", "*")))}
+    processes = {
+        os.path.basename(path): pointed(path) for path in sorted(glob.glob(os.path.join(root, "instances", "*")))
+    }
     return {
         "current": pointed(os.path.join(root, "current")),
         "previous": pointed(os.path.join(root, "previous")),

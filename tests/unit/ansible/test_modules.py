@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import socket
 import stat
@@ -146,6 +148,63 @@ class TestSurvey:
             targets = [{"host": "127.0.0.1", "port": port}, {"host": "127.0.0.1", "port": closed}]
             survey = call("stack_survey", unit="u.service", disk="/", connect=targets)["survey"]
         assert [row["port"] for row in survey["unreachable"]] == [closed]
+
+
+class TestBalancer:
+    def wanted(self, folder: Path, **more: Any) -> dict[str, Any]:
+        files = [{"path": f"{folder}/members.conf", "content": "server a down;\n"}]
+        return {"files": files, "flag": f"{folder}/letting-go", **more}
+
+    def test_in_check_mode_it_says_what_it_would_write(self, call: Call, tmp_path: Path) -> None:
+        answer = call("stack_balancer", check=True, **self.wanted(tmp_path))
+        assert answer["changed"] is True
+        assert answer["diff"][0]["after"] == "server a down;\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_does_nothing_when_all_is_as_it_should_be(self, call: Call, tmp_path: Path) -> None:
+        (tmp_path / "members.conf").write_text("server a down;\n")
+        assert call("stack_balancer", **self.wanted(tmp_path))["changed"] is False
+
+    def test_what_a_run_that_died_left_behind_is_finished(self, call: Call, tmp_path: Path) -> None:
+        (tmp_path / "members.conf").write_text("server a down;\n")
+        (tmp_path / "letting-go").touch()
+        assert call("stack_balancer", check=True, **self.wanted(tmp_path))["changed"] is True
+
+    def test_a_host_that_nobody_stands_in_for_is_not_kept_out(self, call: Call, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            closed = other.getsockname()[1]
+        kept = [{"path": f"{tmp_path}/members.conf", "content": "server a;\n"}]
+        more = {"instead": kept, "others": ["127.0.0.1"], "port": closed}
+        answer = call("stack_balancer", check=True, **self.wanted(tmp_path, **more))
+        assert answer["alone"] is True
+        assert answer["diff"][0]["after"] == "server a;\n"
+
+
+class TestCompare:
+    def test_it_says_which_files_and_migrations_a_release_would_bring(self, call: Call, tmp_path: Path) -> None:
+        sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("kept", "edited", "gone")}
+        release = tmp_path / "releases" / "one"
+        release.mkdir(parents=True)
+        for name in sums:
+            (release / name).write_text(name)
+        (release / "edited").write_text("by hand")
+        (release / "RELEASE").write_text(json.dumps({"files": sums}))
+        (tmp_path / "current").symlink_to("releases/one")
+        wanted = {"kept": sums["kept"], "edited": "another", "m/0002_more.py": "x"}
+        answer = call(
+            "stack_compare", check=True, current=f"{tmp_path}/current", release="two", files=wanted, migrations="m"
+        )
+        assert answer["changed"] is True
+        assert answer["differs"] == ["mended edited", "new m/0002_more.py", "gone gone", "changed edited"]
+        assert answer["migrations"] == ["0002_more"]
+
+    def test_the_same_release_untouched_is_nothing_to_do(self, call: Call, tmp_path: Path) -> None:
+        release = tmp_path / "releases" / "one"
+        release.mkdir(parents=True)
+        (release / "RELEASE").write_text(json.dumps({"files": {}}))
+        (tmp_path / "current").symlink_to("releases/one")
+        answer = call("stack_compare", check=True, current=f"{tmp_path}/current", release="one", files={})
+        assert answer["changed"] is False
 
 
 class TestSecrets:

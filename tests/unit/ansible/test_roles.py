@@ -20,7 +20,7 @@ BUNDLED = ("ansible.builtin.", "ansible.posix.", "community.general.", "communit
 KEYWORDS = {
     "name", "when", "vars", "register", "loop", "loop_control", "notify", "listen", "no_log", "diff", "run_once",
     "delegate_to", "become", "environment", "changed_when", "failed_when", "check_mode", "block", "always", "rescue",
-    "tags", "args", "until", "retries", "delay",
+    "tags", "args", "until", "retries", "delay", "ignore_unreachable",
 }  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def test_its_variables_carry_its_name(role: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
-def test_it_knows_no_other_role_but_packages_and_platform(role: Path) -> None:
-    others = {other.name for other in ROLES} - {role.name, "packages", "platform"}
+def test_it_knows_no_other_role_but_packages_platform_and_drain(role: Path) -> None:
+    others = {other.name for other in ROLES} - {role.name, "packages", "platform", "drain"}
     text = "".join(file.read_text("utf-8") for file in role.rglob("*") if file.is_file())
     for other in others:
         for name in read(ANSIBLE / "roles" / other / "defaults" / "main.yml") or {}:
