@@ -65,19 +65,33 @@ class Supervisor:
         self.rpc.removeProcessGroup(group)
 
     def replace(self, group: str) -> None:
-        """Stop a group and load its changed section; its socket stays open where the plugin can do that."""
+        """Stop a group and load its changed section; its socket stays open where the plugin can do that.
+
+        The plugin does both by itself, so that the group is not left stopped when this process is killed. It is waited
+        until the new processes are there.
+        """
+        try:
+            self._proxy.sockets.renew(group)
+            while any(row["statename"] == "STOPPING" for row in self.table().values() if row["group"] == group):
+                time.sleep(POLL)
+            return
+        except xmlrpc.client.Fault as error:
+            if error.faultCode != UNKNOWN_METHOD:
+                raise ReleaseError(f"supervisor cannot replace {group}: {error.faultString}") from error
+        # supervisord was started with a plugin older than this release
         self.rpc.stopProcessGroup(group)
         try:
             self._proxy.sockets.replace(group)
         except xmlrpc.client.Fault as error:
             if error.faultCode != UNKNOWN_METHOD:
                 raise ReleaseError(f"supervisor cannot replace {group}: {error.faultString}") from error
-            # supervisord was started with a plugin older than this release
             self.rpc.removeProcessGroup(group)
             self.rpc.addProcessGroup(group)
 
     def restart(self, process: Process) -> None:
         """Stop a process and wait for it; start it without waiting: its gate does that.
+
+        The plugin does both by itself, so that the process is not left stopped when this one is killed.
 
         Raises:
             ReleaseError: when supervisor cannot start it at all.
@@ -85,6 +99,14 @@ class Supervisor:
         name = full_name(process)
         # gunicorn loses a TERM that reaches its worker while that boots, and kills it later with requests in hand.
         self.wait_while(process, "STARTING")
+        try:
+            self._proxy.sockets.restart(name)
+            self.wait_while(process, "STOPPING")
+            return
+        except xmlrpc.client.Fault as error:
+            if error.faultCode not in (UNKNOWN_METHOD, NOT_RUNNING):
+                raise ReleaseError(f"supervisor cannot restart {name}: {error.faultString}") from error
+        # It does not run, or supervisord was started with a plugin older than this release.
         try:
             self.rpc.stopProcess(name)
         except xmlrpc.client.Fault as error:

@@ -5,6 +5,9 @@ last one, so `restart GROUP:*` resets every connection that waits in the backlog
 reference to each group's socket. It lets go when no process of the group has been RUNNING for
 `release_seconds` or the whole group is FATAL, so that connections are refused and nginx goes on to the next port.
 
+It also restarts a process or a group in one call. With supervisord's own two, stop and start, whoever called may die in
+between, and the process stays stopped.
+
 In supervisord.conf:
 
     [rpcinterface:sockets]
@@ -19,7 +22,7 @@ from typing import Any
 
 import supervisor.events as events
 from supervisor.process import FastCGIProcessGroup
-from supervisor.states import ProcessStates
+from supervisor.states import RUNNING_STATES, ProcessStates
 from supervisor.xmlrpc import Faults, RPCError
 
 
@@ -31,11 +34,15 @@ class SocketKeeper:
         self._release_seconds = release_seconds
         self._held: dict[str, Any] = {}
         self._dead_since: dict[str, float] = {}
+        self._restarting: set[str] = set()
+        self._renewing: set[str] = set()
         for group in list(supervisord.process_groups.values()):
             self._hold(group)
         events.subscribe(events.ProcessGroupAddedEvent, self._added)
         events.subscribe(events.ProcessGroupRemovedEvent, self._removed)
         events.subscribe(events.ProcessStateRunningEvent, self._running)
+        events.subscribe(events.ProcessStateStoppedEvent, self._stopped)
+        events.subscribe(events.ProcessStateFatalEvent, self._stopped)
         events.subscribe(events.ProcessStateFatalEvent, self._judge_all)
         events.subscribe(events.Tick5Event, self._judge_all)
         events.subscribe(events.SupervisorStoppingEvent, self._stopping)
@@ -43,6 +50,36 @@ class SocketKeeper:
     def held(self) -> list[str]:
         """The names of the groups whose sockets are held open."""
         return sorted(self._held)
+
+    def restart(self, name: str) -> bool:
+        """Stop a process, `group:process`, and start it as soon as it has stopped; do not wait for either.
+
+        Raises:
+            RPCError: when there is no such process, or it does not run.
+        """
+        group, _, process = name.partition(":")
+        groups = self._supervisord.process_groups
+        if group not in groups or process not in groups[group].processes:
+            raise RPCError(Faults.BAD_NAME, name)
+        found = groups[group].processes[process]
+        if found.get_state() not in RUNNING_STATES:
+            raise RPCError(Faults.NOT_RUNNING, name)
+        self._restarting.add(name)
+        found.stop()
+        return True
+
+    def renew(self, name: str) -> bool:
+        """Stop a group, and `replace` it as soon as it has stopped; do not wait for either.
+
+        Raises:
+            RPCError: when there is no such group.
+        """
+        if name not in self._supervisord.process_groups:
+            raise RPCError(Faults.BAD_NAME, name)
+        self._renewing.add(name)
+        self._supervisord.process_groups[name].stop_all()
+        self._renew_if_stopped(name)
+        return True
 
     def replace(self, name: str) -> bool:
         """Load a stopped group's section anew, as `reloadConfig` has read it, and give it the socket it had.
@@ -71,6 +108,20 @@ class SocketKeeper:
             return True
         kept = manager = None  # closes it, which the new group may need
         return bool(self._supervisord.add_process_group(config))
+
+    def _stopped(self, event: Any) -> None:
+        group = event.process.group.config.name
+        name = f"{group}:{event.process.config.name}"
+        if name in self._restarting:
+            self._restarting.discard(name)
+            event.process.laststart = 0  # supervisord starts what is stopped and was never started
+        self._renew_if_stopped(group)
+
+    def _renew_if_stopped(self, name: str) -> None:
+        group = self._supervisord.process_groups.get(name)
+        if name in self._renewing and group is not None and not group.get_unstopped_processes():
+            self._renewing.discard(name)
+            self.replace(name)
 
     def _hold(self, group: Any) -> None:
         manager = getattr(group, "socket_manager", None)

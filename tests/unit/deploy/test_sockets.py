@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,64 @@ def test_a_removed_group_gives_its_port_up_at_once(start: Callable[..., Supervis
         web.ask()
     rpc.supervisor.addProcessGroup("web")
     assert eventually(lambda: web.ask() > 0)
+
+
+def states(web: Supervised, group: str = "web") -> list[tuple[str, int]]:
+    rows = [row for row in web.rpc().supervisor.getAllProcessInfo() if row["group"] == group]
+    return [(row["statename"], row["pid"]) for row in rows]
+
+
+def test_a_process_restarts_by_itself_whatever_becomes_of_who_asked(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True)
+    before = states(web)
+    web.rpc().sockets.restart("web:web-0")
+    assert eventually(lambda: states(web)[0][0] == "RUNNING" and states(web)[0] != before[0])
+    assert states(web)[1] == before[1]
+
+
+@pytest.mark.parametrize("name", ["web:web-7", "other:web-0", "web"])
+def test_restarting_what_is_not_there_is_refused(start: Callable[..., Supervised], name: str) -> None:
+    with pytest.raises(xmlrpc.client.Fault, match=f"BAD_NAME: {name}"):
+        start(plugin=True).rpc().sockets.restart(name)
+
+
+def test_restarting_what_is_stopped_is_refused_and_it_stays_stopped(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True)
+    web.rpc().supervisor.stopProcess("web:web-0")
+    with pytest.raises(xmlrpc.client.Fault, match="NOT_RUNNING"):
+        web.rpc().sockets.restart("web:web-0")
+    assert states(web)[0][0] == "STOPPED"
+
+
+def test_what_is_stopped_after_a_restart_stays_stopped(start: Callable[..., Supervised]) -> None:
+    web = start(plugin=True)
+    web.rpc().sockets.restart("web:web-0")
+    assert eventually(lambda: states(web)[0][0] == "RUNNING")
+    web.rpc().supervisor.stopProcess("web:web-0")
+    time.sleep(1.5)  # supervisord looks at its processes each second
+    assert states(web)[0][0] == "STOPPED"
+
+
+def test_a_group_renews_itself_on_the_same_socket_whatever_becomes_of_who_asked(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    web = start(plugin=True)
+    before = states(web)
+    path = tmp_path / "supervisord.conf"
+    path.write_text(path.read_text().replace("numprocs=2", "numprocs=3"))
+    assert web.rpc().supervisor.reloadConfig()[0] == [[], ["web"], []]
+    web.rpc().sockets.renew("web")
+    waiting = socket.create_connection(("127.0.0.1", web.port), timeout=10)
+    assert int(waiting.recv(100)) not in {0, *(pid for _, pid in before)}
+    waiting.close()
+    assert eventually(lambda: [state for state, _ in states(web)] == ["RUNNING"] * 3)
+
+
+def test_a_stopped_group_is_renewed_at_once(start: Callable[..., Supervised], tmp_path: Path) -> None:
+    web = start(plugin=True)
+    web.rpc().supervisor.stopProcessGroup("web")
+    path = tmp_path / "supervisord.conf"
+    path.write_text(path.read_text().replace("numprocs=2", "numprocs=1"))
+    web.rpc().supervisor.reloadConfig()
+    web.rpc().sockets.renew("web")
+    assert eventually(lambda: [state for state, _ in states(web)] == ["RUNNING"])
