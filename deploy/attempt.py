@@ -53,14 +53,12 @@ def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterat
                     error.message += "\nCould not be taken back: " + "; ".join(problems)
                 error.outcome = run.outcome(host.pointed(host.current), before)
                 entry.update(outcome="failed", step=error.step, instance=error.instance, message=error.message)
-                _record(host, run, entry, before)
-                if not problems:
+                recorded = _record(host, run, entry, before)
+                if recorded and not problems:
                     journal.close()
                 raise
-            if run.changed:
-                entry.update(outcome="done")
-                _record(host, run, entry, before)
-            journal.close()
+            if not run.changed or _record(host, run, {**entry, "outcome": "done"}, before):
+                journal.close()
 
 
 def _resume(host: Host, held: int, say: Say) -> None:
@@ -80,14 +78,20 @@ def _begin(host: Host, action: str, what: str, before: str) -> Journal:
         raise ReleaseError(f"{host.journal} cannot be written: {error.strerror}; nothing was changed") from error
 
 
-def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> None:
+def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> bool:
+    """Write the run into the ledger; where that cannot be, the journal stays, and a resume writes it."""
     line: dict[str, Any] = {
         **entry,
         "previous": before,
         "current": host.pointed(host.current),
         "steps": [asdict(step) for step in run.steps],
     }
-    ledger.append(host.ledger, line)
+    try:
+        ledger.append(host.ledger, line)
+    except OSError as error:
+        run.say(f"{host.ledger} cannot be written: {error.strerror}; `stack resume` will do it")
+        return False
+    return True
 
 
 @contextmanager

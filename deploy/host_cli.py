@@ -6,15 +6,13 @@ import argparse
 import json
 import os
 import sys
-import tarfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from deploy import build as building
-from deploy import instances, ledger, local, manifest, resume, tree, venvs, wheels
+from deploy import incoming, instances, ledger, local, resume, tree, venvs, wheels
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
@@ -173,17 +171,7 @@ def run_release(args: argparse.Namespace) -> int:
 
 def _release_archive(args: argparse.Namespace, host: Host) -> int:
     """Unpack an archive where its engine can run, and become that engine."""
-    try:
-        with tarfile.open(args.source, "r:gz") as archive:
-            member = archive.extractfile(manifest.NAME)
-            release = json.loads(member.read())["id"] if member else ""
-            if not manifest.ID.fullmatch(str(release)):
-                raise ReleaseError(f"{args.source} is no archive of `stack build`")
-            folder = host.incoming / release
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            archive.extractall(folder, filter="data")
-    except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, ValueError) as error:
-        raise ReleaseError(f"{args.source} cannot be unpacked: {error}") from error
+    folder = incoming.unpack(host, args.source)
     rest = sys.argv[1:]
     rest[rest.index(str(args.source))] = str(folder)
     environment = {**os.environ, "PYTHONPATH": str(folder)}

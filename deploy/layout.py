@@ -6,6 +6,7 @@ import getpass
 import grp
 import os
 import pwd
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -84,7 +85,7 @@ class Host:
     def run(self, arguments: Sequence[str], release: Path) -> subprocess.CompletedProcess[str]:
         """Run a command as the account, in a release's environment, and capture what it says."""
         return subprocess.run(
-            arguments,
+            [*tied("KILL"), *arguments],
             env=command_environment(release),
             cwd=release / "src",  # as the launcher does: Python puts the folder on sys.path
             stdin=subprocess.DEVNULL,
@@ -99,7 +100,7 @@ class Host:
     ) -> subprocess.Popen[bytes]:
         """Start a process as the account, in a folder, writing all it says to a file."""
         return subprocess.Popen(
-            arguments,
+            [*tied("TERM"), *arguments],
             env=dict(environment),
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -129,6 +130,15 @@ class Host:
         entry = pwd.getpwnam(self.account)
         groups = [group.gr_gid for group in grp.getgrall() if self.account in group.gr_mem]
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def tied(signal: str) -> list[str]:
+    """What comes before a command so that the kernel ends it with whoever started it (setpriv(1), prctl(2)).
+
+    Nothing that a killed engine has started may go on beside the next one.
+    """
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", signal] if program else []
 
 
 def command_environment(release: Path) -> dict[str, str]:

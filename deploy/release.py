@@ -135,6 +135,8 @@ def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool)
         step.changed = roll.site()
     with run.step("groups") as step:
         step.changed = roll.groups()
+    with run.step("confirm"):
+        roll.confirm()
     complete(run, host, target)
 
 
@@ -186,7 +188,9 @@ def prune(host: Host, keep: int, source: Path) -> bool:
     extra = [path for path in host.releases.iterdir() if path.name not in kept]
     extra += [path for path in host.venvs.iterdir() if path.name not in venvs_in_use]
     if host.incoming.is_dir() and source.parent == host.incoming:
-        extra += [path for path in host.incoming.iterdir() if path.name != source.name]
+        # An engine may be waiting for the lock in one that came later.
+        arrived = source.stat().st_ctime
+        extra += [path for path in host.incoming.iterdir() if path != source and path.stat().st_ctime <= arrived]
     for path in extra:
         # A folder half removed must not look like a whole one.
         doomed = path if path.name.startswith(".") else path.with_name(f".{path.name}.old")

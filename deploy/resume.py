@@ -196,8 +196,9 @@ def tidy(host: Host, stack: Mapping[str, Any] | None) -> None:
         aside += Path(stack["paths"]["nginx_conf"], "conf.d").glob(f".{stack['stack']['name']}.conf.*")
     for path in aside:
         path.unlink(missing_ok=True)
-    for folder in host.releases.glob(".*.new"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (host.releases, host.venvs, host.incoming):
+        for path in (*folder.glob(".*.new"), *folder.glob(".*.old")):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _main(root: str, account: str) -> int:

@@ -106,6 +106,15 @@ class Roll:
             self._run.will_change("pointer", f"the pointer of {process['name']}", process=dict(process), release=before)
             instances.point(self._host, process, self._release.name)
 
+    def confirm(self) -> None:
+        """Wait until every process is ready at the same time: one that was moved first may have died since.
+
+        Raises:
+            ReleaseError: naming the one that is not.
+        """
+        for process in instances.with_pointer(self._stack):
+            instances.gate(self._stack, process, self._release.name, patient=True)
+
     def site(self) -> bool:
         """Put the release's site into nginx; return whether it was another one."""
         wanted = (self._release.rendered / "nginx" / f"{self._stack['stack']['name']}.conf").read_text("utf-8")

@@ -10,6 +10,7 @@ A folder in `releases/` is whole: it is made beside its name and takes the name 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import durable, manifest
-from deploy.layout import Host
+from deploy.layout import Host, tied
 from deploy.manifest import Manifest
 from deploy.render import render, write_file
 from deploy.steps import ReleaseError
@@ -126,15 +127,10 @@ def unpack(host: Host, source: Path, planned: Plan, python: str) -> bool:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     if target.exists():
-        # Renaming two folders is not one step, but a process that runs has its code already.
-        aside = host.releases / f".{planned.name}.damaged"
-        shutil.rmtree(aside, ignore_errors=True)
-        os.rename(target, aside)
-        os.rename(staging, target)
-        shutil.rmtree(aside)
+        durable.exchange(staging, target)
+        shutil.rmtree(staging)
     else:
-        os.rename(staging, target)
-    durable.sync_folder(host.releases)
+        durable.rename(staging, target)
     return True
 
 
@@ -223,9 +219,11 @@ def compile_bytecode(tree: Path, final: Path, python: str) -> None:
 
     Raises:
         ReleaseError: when a file is no Python of this interpreter.
+        OSError: when the disk is full.
     """
     result = subprocess.run(
         [
+            *tied("KILL"),
             python,
             "-m",
             "compileall",
@@ -241,7 +239,10 @@ def compile_bytecode(tree: Path, final: Path, python: str) -> None:
         check=False,
     )
     if result.returncode:
-        raise ReleaseError("its Python does not compile", log=(result.stdout + result.stderr).splitlines()[-20:])
+        said = result.stdout + result.stderr
+        if os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise ReleaseError("its Python does not compile", log=said.splitlines()[-20:])
 
 
 def restore_labels(path: Path) -> None:

@@ -11,15 +11,18 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy import durable, wheels
-from deploy.layout import Host
+from deploy.layout import Host, tied
+from deploy.procfs import command_line
 from deploy.render import write_file
 from deploy.steps import ReleaseError
 from deploy.tree import restore_labels
@@ -98,6 +101,7 @@ def build(host: Host, made_of: Recipe, stack: Mapping[str, Any], wheelhouse: Pat
     host.venvs.mkdir(mode=0o755, exist_ok=True)
     folder = host.venvs / made_of.name
     if folder.exists():
+        _end_leftovers(folder)
         shutil.rmtree(folder)
     _run([made_of.python, "-I", "-m", "venv", "--without-pip", "--symlinks", str(folder)], environment(stack))
     lines = wheels.pinned(made_of.requirements, wheelhouse)
@@ -125,6 +129,15 @@ def build(host: Host, made_of: Recipe, stack: Mapping[str, Any], wheelhouse: Pat
     return True
 
 
+def _end_leftovers(folder: Path) -> None:
+    """End the pip of an engine that was killed: it runs itself once more in the venv, and would go on writing there."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        words = command_line(int(entry.name))
+        if words.startswith(f"{folder}/bin/python") and "pip" in words:
+            with suppress(ProcessLookupError):
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
 def environment(stack: Mapping[str, Any]) -> dict[str, str]:
     """pip's environment. Index and proxy go this way: they may hold a password, and command lines are public."""
     values = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
@@ -137,7 +150,9 @@ def environment(stack: Mapping[str, Any]) -> dict[str, str]:
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
     before = os.umask(0o022)
     try:
-        result = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [*tied("KILL"), *command], env=dict(environment), capture_output=True, text=True, check=False
+        )
     finally:
         os.umask(before)
     if result.returncode:

@@ -307,12 +307,32 @@ def test_of_two_at_once_the_second_is_refused_by_name_or_waits(bench: Bench) -> 
     assert waited["status"] == first.returncode == 0
 
 
+def test_of_two_releases_at_once_one_is_refused_by_name_and_one_waits(bench: Bench) -> None:
+    first = bench.edit("src/hello/wsgi.py", "pong!", "pong 1!")
+    second = bench.edit("src/hello/wsgi.py", "pong 1!", "pong 2!")
+    with Client() as client:
+        running = start(bench, "release", str(bench.unpack(first)))
+        wait_for_line(running, "preflight")
+        waiting = start(bench, "release", str(bench.unpack(second)), "--wait", "120")
+        refused = bench.stack_command("release", str(bench.root / "incoming" / second.id))
+        running.communicate()
+        waiting.communicate()
+    assert refused["status"] == 1
+    assert f"(pid {running.pid})" in refused["message"]
+    assert f"release {first.id}" in refused["message"]
+    assert running.returncode == waiting.returncode == 0
+    assert failed(client) == {}
+    assert served_by(bench, second.id)
+    assert [entry["current"] for entry in bench.recorded()[-2:]] == [first.id, second.id]
+
+
 def test_a_lock_whose_holder_was_killed_is_free(bench: Bench) -> None:
     holder = start(bench, "restart")
     wait_for_line(holder, "api-21301-0")
     holder.kill()
     holder.communicate()
     assert bench.stack_command("restart", "sync")["status"] == 0
+    assert [entry["action"] for entry in bench.recorded()[-3:]] == ["takeover", "resume", "restart"]
 
 
 @pytest.mark.parametrize(
