@@ -10,6 +10,7 @@ JSON lines, each with an `event`:
     change   something is about to be changed, and the plain data by which `deploy/undo.py` takes it back
     undone   the change of that number has been taken back
     passed   every process is on the target; a resume finishes from here on, before this it undoes
+    back     what was changed is being taken back, which a resume goes on with
     settled  nothing is taken back any more
 
 A line that a power cut tore announces nothing: what it would have announced was not done yet.
@@ -134,6 +135,8 @@ def read(path: Path) -> Unfinished | None:
             found.changes.pop(entry["number"], None)
         elif event == "passed":
             found.passed = True
+        elif event == "back":
+            found.passed = False
         elif event == "settled":
             found.settled = True
             found.changes.clear()

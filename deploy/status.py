@@ -36,7 +36,10 @@ class Database:
 
 @dataclass(frozen=True)
 class Status:
-    """All of it. `lock` is who works on the stack now; `current` and `previous` are empty in a checkout."""
+    """All of it. `current` and `previous` are empty in a checkout.
+
+    `lock` is who works on the stack now; `cut_off` whether the last who did so was, and a resume is due.
+    """
 
     name: str
     url: str
@@ -45,6 +48,7 @@ class Status:
     processes: list[Row]
     database: Database
     lock: dict[str, Any] | None
+    cut_off: bool
 
     @property
     def healthy(self) -> bool:
@@ -69,6 +73,9 @@ def look(stack: Mapping[str, Any], host: Host | None) -> Status:
     with ThreadPoolExecutor(8) as pool:
         asked = pool.map(lambda process: _row(stack, host, process, table.get(process["name"])), stack["processes"])
         rows = [*asked, *_strangers(stack, table), _with_memory(health.nginx(stack))]
+    # In this order: a run takes the lock before it begins a journal, and lets go of it after.
+    begun = bool(host and host.journal.exists())
+    lock = lock_holder(host) if host else None
     return Status(
         name=stack["stack"]["name"],
         url=stack["nginx"]["url"],
@@ -76,7 +83,8 @@ def look(stack: Mapping[str, Any], host: Host | None) -> Status:
         previous=host.pointed(host.previous) if host else "",
         processes=rows,
         database=_database(stack),
-        lock=lock_holder(host) if host else None,
+        lock=lock,
+        cut_off=bool(begun and lock is None and host and host.journal.exists()),
     )
 
 
@@ -175,6 +183,8 @@ def facts(status: Status) -> list[tuple[bool | None, str, str]]:
             remedy = "the lock's holder is at it" if status.lock else "`stack release` or `stack rollback` ends that"
             said.append((None, "mixed", f"processes serve {', '.join(sorted(others))} too: {remedy}"))
         said.append((None, "lock", _holder(status.lock)))
+        if status.cut_off:
+            said.append((False, "cut off", "a run was: `stack resume --dry-run` tells more, `stack resume` ends it"))
     return said
 
 

@@ -153,6 +153,9 @@ class Run:
     def take_back(self) -> list[str]:
         """Take every remembered change back, the last one first; return what could not be."""
         problems = []
+        if self._changes:
+            with suppress(OSError):  # a full disk keeps nothing from being taken back
+                self._note("back")
         while self._changes:
             number, change = self._changes.popitem()
             self.say(f"taking back: {change.what}")

@@ -79,6 +79,17 @@ def test_it_is_finished_once_every_process_has_passed(written: Journal) -> None:
     assert not found.changes
 
 
+def test_what_is_being_taken_back_is_no_longer_finished(written: Journal) -> None:
+    run = run_of(written, [])
+    run.will_change("process", "stuck", name="stuck")
+    run.passed()
+    run.take_back()
+    found = journal.read(written.path)
+    assert found is not None
+    assert not found.finishes
+    assert len(found.changes) == 1
+
+
 def test_a_line_that_a_power_cut_tore_announces_nothing_and_the_next_is_whole(written: Journal) -> None:
     run = run_of(written, [])
     run.will_change("pointer", "whole", name="a")

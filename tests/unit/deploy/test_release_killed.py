@@ -87,6 +87,11 @@ def command(bench: Bench, *arguments: str, engine: Path | None = None) -> dict[s
     return {**json.loads(result.stdout), "stderr": result.stderr}
 
 
+def say(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    with capsys.disabled():
+        print(line, flush=True)
+
+
 def test_a_release_killed_at_each_boundary_serves_on_and_is_put_right(
     bench: Bench, killer: Killer, full: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,7 +107,7 @@ def test_a_release_killed_at_each_boundary_serves_on_and_is_put_right(
         names = killer.boundaries("release", str(source), engine=source)
         assert set(SAMPLE) <= set(names)
         boundaries = [str(number) for number, _ in enumerate(names, 1)]
-    lines = []
+    say(capsys, f"\n{'killed':<58}  {'served then':<17}  {'then':<8} serves")
     with Client() as client:
         for count, boundary in enumerate(boundaries):
             old, new = bench.current(), other()
@@ -122,10 +127,8 @@ def test_a_release_killed_at_each_boundary_serves_on_and_is_put_right(
             assert left_over(bench) == [], boundary
             moved = f"{sum(release == new for release in serving.values())} of {len(serving)} on the new"
             name = names[int(boundary) - 1] if full else boundary
-            lines.append(f"{name:<58}  {moved}  {how:<8} {'new' if expected == new else 'old'}")
-    with capsys.disabled():
-        print(f"\n{'killed':<58}  {'served then':<17}  {'then':<8} serves", *lines, sep="\n")
-        print(f"{sum(client.answers.values())} requests meanwhile, {sum(failed(client).values())} failed")
+            say(capsys, f"{name:<58}  {moved}  {how:<8} {'new' if expected == new else 'old'}")
+    say(capsys, f"{sum(client.answers.values())} requests meanwhile, {sum(failed(client).values())} failed")
     assert failed(client) == {}
     assert ledger.read(bench.root / "ledger.jsonl").problems == []
 
@@ -156,6 +159,7 @@ def test_what_was_cut_off_is_told_and_then_nothing_is_left_to_resume(bench: Benc
     old = bench.current()
     source = bench.unpack(bench.edit("src/hello/wsgi.py", "pong!", "pong t!"))
     killer.kill("after the rename to api-21301-0", "release", str(source), engine=source)
+    assert any("stack resume" in line for line in bench.command("status").stdout.splitlines())
     before = bench.pointers()
     told = command(bench, "resume", "--dry-run")
     assert (told["verdict"], told["changed"]) == ("undone", False)
