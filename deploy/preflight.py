@@ -68,7 +68,8 @@ def _secrets(host: Host, stack: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _disk(host: Host, stack: Mapping[str, Any], source: Path, *, new_venv: bool) -> Iterator[str]:
-    size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+    block = os.statvfs(source).f_frsize
+    size = sum(-(-path.stat().st_size // block) * block for path in source.rglob("*") if path.is_file())
     needed = RELEASE_SPACE * size + (stack["limits"]["disk_mb"] * 1024**2 if new_venv else 0)
     free = shutil.disk_usage(host.root).free if host.root.is_dir() else 0
     if host.root.is_dir() and free < needed:
