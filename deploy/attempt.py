@@ -85,6 +85,7 @@ def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> bool:
         "previous": before,
         "current": host.pointed(host.current),
         "steps": [asdict(step) for step in run.steps],
+        **{name: fact for name, fact in run.facts.items() if fact},
     }
     try:
         ledger.append(host.ledger, line)

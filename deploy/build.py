@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from deploy import manifest
+from deploy import manifest, migrations
 from deploy.manifest import Manifest
 
 # What a release is made of; nothing else in the tree matters to a build.
@@ -50,13 +50,13 @@ def build(tree: Path, output: Path | None = None, *, allow_dirty: bool = False) 
         allow_dirty: take the working tree as it is and mark the release's id with `-dirty-`.
 
     Raises:
-        BuildError: when the tree is no git tree, or differs from its commit.
+        BuildError: when the tree is no git tree, differs from its commit, or has migrations that are not in order.
     """
     changes = _git(tree, "status", "--porcelain", "--untracked-files=all", "--", *PARTS).splitlines()
     if changes and not allow_dirty:
-        listed = "\n".join(f"  {line}" for line in changes[:20])
+        shown = "\n".join(f"  {line}" for line in changes[:20])
         raise BuildError(
-            f"these files differ from the commit; commit them, or build a marked release with --allow-dirty:\n{listed}"
+            f"these files differ from the commit; commit them, or build a marked release with --allow-dirty:\n{shown}"
         )
     names = _files(tree, dirty=bool(changes))
     commit = _git(tree, "rev-parse", "HEAD").strip()
@@ -64,11 +64,15 @@ def build(tree: Path, output: Path | None = None, *, allow_dirty: bool = False) 
     time = datetime.fromtimestamp(seconds, UTC)
     project = tomllib.loads((tree / "pyproject.toml").read_text("utf-8"))["project"]
     hashes = {name: manifest.digest(tree / name) for name in names}
+    try:
+        listed = migrations.read(tree, names)
+    except migrations.MigrationError as error:
+        raise BuildError(str(error)) from error
     release_id = f"{time:%Y%m%dT%H%M%S}-{commit[:7]}"
     if changes:
         of_tree = hashlib.sha256("".join(f"{name} {value}\n" for name, value in hashes.items()).encode())
         release_id += f"-dirty-{of_tree.hexdigest()[:8]}"
-    made = Manifest(release_id, str(project["version"]), commit, f"{time:%Y-%m-%dT%H:%M:%SZ}", hashes)
+    made = Manifest(release_id, str(project["version"]), commit, f"{time:%Y-%m-%dT%H:%M:%SZ}", hashes, listed)
     target = output or tree / "dist" / f"{project['name']}-{release_id}.tar.gz"
     content = _archive(tree, made, seconds)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -76,6 +76,9 @@ def add_commands(command: Command) -> None:
     sub.add_argument(
         "--migrate", action=argparse.BooleanOptionalAction, default=True, help="migrate the database (once for a fleet)"
     )
+    sub.add_argument(
+        "--contract", action="store_true", help="run contract migrations too, which the release before holds as well"
+    )
     _common(sub)
 
     sub = command("rollback", run_rollback, "bring this host back to a release it has; migrations stay")
@@ -163,7 +166,7 @@ def run_release(args: argparse.Namespace) -> int:
         if args.source.is_file():
             return _release_archive(args, host)
         source = Path(os.path.abspath(args.source))
-        options = Options(args.wheels and Path(os.path.abspath(args.wheels)), args.migrate, args.wait)
+        options = Options(args.wheels and Path(os.path.abspath(args.wheels)), args.migrate, args.contract, args.wait)
         return _print(args, engine.release(host, source, load, options, _say))
 
     return _reporting(args, work)

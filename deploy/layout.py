@@ -92,7 +92,7 @@ class Host:
             capture_output=True,
             text=True,
             check=False,
-            **self._identity(),
+            **self.identity(),
         )
 
     def start(
@@ -107,7 +107,7 @@ class Host:
             stdout=output,
             stderr=output,
             start_new_session=True,  # an interrupt of the engine is not also one of it
-            **self._identity(),
+            **self.identity(),
         )
 
     def execute(self, arguments: Sequence[str], release: Path) -> None:
@@ -124,7 +124,8 @@ class Host:
         except OSError as error:
             raise ReleaseError(f"{arguments[0]}: {error.strerror}") from error
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """The arguments by which subprocess runs something as the account; none when that is whoever calls."""
         if self.account is None:
             return {}
         entry = pwd.getpwnam(self.account)

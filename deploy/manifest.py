@@ -1,4 +1,4 @@
-"""The RELEASE file of a release: what it was built from, and the sha256 of each of its files."""
+"""The RELEASE file of a release: what it was built from, its migrations, and the sha256 of each of its files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+
+from deploy.migrations import Migration
 
 NAME = "RELEASE"
 ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{7}(-dirty-[0-9a-f]{8})?")
@@ -34,6 +36,7 @@ class Manifest:
     commit: str
     built_from: str
     files: Mapping[str, str]
+    migrations: tuple[Migration, ...] = ()
 
     def text(self) -> str:
         """The RELEASE file's content."""
@@ -42,6 +45,7 @@ class Manifest:
             "version": self.version,
             "commit": self.commit,
             "built_from": self.built_from,
+            "migrations": [asdict(migration) for migration in self.migrations],
             "files": dict(sorted(self.files.items())),
         }
         return json.dumps(fields, indent=1) + "\n"
@@ -56,7 +60,8 @@ def read(tree: Path) -> Manifest:
     path = tree / NAME
     try:
         fields = json.loads(path.read_text("utf-8"))
-        found = Manifest(**{key: fields[key] for key in ("id", "version", "commit", "built_from", "files")})
+        plain = {key: fields[key] for key in ("id", "version", "commit", "built_from", "files")}
+        found = Manifest(**plain, migrations=tuple(Migration(**each) for each in fields.get("migrations", ())))
     except OSError as error:
         raise ManifestError([f"{path}: {error.strerror}; unpack an archive made by `stack build`"]) from error
     except (ValueError, KeyError, TypeError) as error:

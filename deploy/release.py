@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy import manifest, preflight, tree, venvs
+from deploy import manifest, migrating, preflight, tree, venvs
 from deploy.attempt import attempt
+from deploy.commands import flask, python
 from deploy.layout import Host
 from deploy.rehearsal import rehearse
 from deploy.rolling import Roll, complete, restart_all
@@ -26,10 +27,15 @@ from deploy.undo import Place
 
 @dataclass(frozen=True)
 class Options:
-    """How a release is made: wheels for what needs a compiler, whether to migrate, how long to wait for the lock."""
+    """How a release is made.
+
+    Wheels for what needs a compiler; whether to migrate the database, contract migrations too; how many seconds to wait
+    for the lock.
+    """
 
     wheels: Path | None = None
     migrate: bool = True
+    contract: bool = False
     wait: float = 0.0
 
 
@@ -68,7 +74,8 @@ def release(host: Host, source: Path, load: Load, options: Options, say: Say) ->
         # Values that are in no rendered file, such as timeouts.health, are taken as they are now.
         incoming = replace(tree.open_release(host, planned.name), stack=planned.stack)
         before = host.pointed(host.current)
-        _bring(run, host, incoming, migrate=options.migrate, force=mended)
+        contract = options.migrate and options.contract
+        _bring(run, host, incoming, migrate=options.migrate, force=mended, contract=contract, proves=True)
         with run.step("prune") as step:
             step.changed = prune(host, stack["releases"]["keep"], source)
     return run.outcome(incoming.name, before)
@@ -94,6 +101,7 @@ def rollback(host: Host, name: str, options: Options, say: Say) -> Outcome:
             target = tree.open_release(host, wanted)
             if not venvs.is_complete(host, tree.venv_of(target.root)):
                 raise ReleaseError(f"the venv of release {wanted} is gone; release that commit again")
+            migrating.refuse_lost(host, target)
         before = host.pointed(host.current)
         _bring(run, host, target, migrate=False, force=False)
     return run.outcome(target.name, before)
@@ -111,20 +119,25 @@ def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Opt
     return run.outcome(current, current)
 
 
-def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool) -> None:
+def _bring(
+    run: Run, host: Host, target: Release, *, migrate: bool, force: bool, contract: bool = False, proves: bool = False
+) -> None:
     """The steps that every way to a release has in common."""
     run.aim(target.name, Place(host, target.stack).perform)
     roll = Roll(run, host, target)
-    if force or not roll.is_settled():
+    if force or contract or not roll.is_settled():
         with run.step("check"):
             python(host, target, "gunicorn", "--check-config", "-c", str(target.root / "gunicorn.conf.py"))
         if migrate:
-            with run.step("migrate") as step:
-                step.changed = _migrate(host, target, run.say)
+            migrating.migrate(run, host, target, contract=contract)
         with run.step("database"):
             flask(host, target, "check")
         with run.step("rehearse"):
             rehearse(host, target)
+        before = host.pointed(host.current)
+        if proves and before not in ("", target.name):
+            with run.step("way back"):
+                migrating.prove_way_back(run, host, before)
     with run.step("supervisor") as step:
         step.changed = roll.prepare()
     with run.step("roll") as step:
@@ -138,40 +151,6 @@ def _bring(run: Run, host: Host, target: Release, *, migrate: bool, force: bool)
     with run.step("confirm"):
         roll.confirm()
     complete(run, host, target)
-
-
-def flask(host: Host, target: Release, *arguments: str) -> str:
-    """Run a `flask` command of a release as the account; return all it said.
-
-    Raises:
-        ReleaseError: with the end of its output.
-    """
-    application = target.stack["app"]["wsgi"].partition(":")[0]
-    return python(host, target, "flask", "--app", application, *arguments)
-
-
-def python(host: Host, target: Release, module: str, *arguments: str) -> str:
-    """Run `python -m` in a release's environment as the account; return all it said.
-
-    Raises:
-        ReleaseError: with the end of its output.
-    """
-    result = host.run([str(target.root / "venv" / "bin" / "python"), "-m", module, *arguments], target.root)
-    said = result.stdout + result.stderr
-    if result.returncode:
-        words = " ".join([module, *arguments][:5])
-        raise ReleaseError(f"`{words}` of release {target.name} failed", log=said.splitlines()[-20:])
-    return said
-
-
-def _migrate(host: Host, target: Release, say: Say) -> bool:
-    changed = "Running upgrade" in flask(host, target, "db", "upgrade")
-    password = Path(target.stack["paths"]["secrets"], "admin_password")
-    if password.exists():
-        email = target.stack["app"]["admin_email"]
-        said = flask(host, target, "create-admin", "--email", email, "--password-file", str(password)).strip()
-        say(said.splitlines()[-1] if said else f"admin {email}")
-    return changed
 
 
 def prune(host: Host, keep: int, source: Path) -> bool:

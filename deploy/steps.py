@@ -21,6 +21,8 @@ class Outcome:
     release: str = ""
     previous: str = ""
     steps: list[dict[str, Any]] = field(default_factory=list)
+    migrations: list[str] = field(default_factory=list)  # that ran
+    backup: str = ""  # made before them
 
 
 class ReleaseError(Exception):
@@ -67,6 +69,7 @@ class Run:
     ) -> None:
         self.say = say
         self.steps: list[Step] = []
+        self.facts: dict[str, Any] = {}  # of `Outcome`, for whoever asks and for the ledger
         self._journal = journal
         self._undo = undo
         self._interrupted = ""
@@ -80,7 +83,7 @@ class Run:
 
     def outcome(self, release: str, previous: str) -> Outcome:
         """What has been done so far."""
-        return Outcome(self.changed, release, previous, [asdict(step) for step in self.steps])
+        return Outcome(self.changed, release, previous, [asdict(step) for step in self.steps], **self.facts)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
