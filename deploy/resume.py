@@ -10,6 +10,7 @@ The engine that wrote the journal does this, as it knows best what it did; this 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -207,6 +208,7 @@ def _main(root: str, account: str) -> int:
     def say(line: str) -> None:
         print(f"  {line}", file=sys.stderr, flush=True)
 
+    importlib.import_module("deploy.release")  # with every module that knows how a kind of change is taken back
     host = Host(Path(root), account or None)
     try:
         resumed = resume(host, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,7 @@ def test_one_that_has_ended_leaves_none(written: Journal) -> None:
 
 
 def test_each_kind_of_change_that_the_engine_makes_can_be_taken_back() -> None:
+    importlib.import_module("deploy.release")
     kinds = {
         node.args[0].value
         for path in DEPLOY.glob("*.py")

@@ -178,6 +178,7 @@ def test_what_was_cut_off_is_told_and_then_nothing_is_left_to_resume(bench: Benc
     assert served_by(bench, old)
 
 
+@pytest.mark.slow
 def test_it_is_resumed_by_the_engine_at_hand_where_that_of_the_run_is_gone(bench: Bench, killer: Killer) -> None:
     old = bench.current()
     source = bench.unpack(bench.edit("src/hello/wsgi.py", "pong!", "pong g!"))
@@ -187,7 +188,7 @@ def test_it_is_resumed_by_the_engine_at_hand_where_that_of_the_run_is_gone(bench
     assert served_by(bench, old)
 
 
-@pytest.mark.parametrize("action", ["rollback", "restart"])
+@pytest.mark.parametrize("action", [pytest.param("rollback", marks=pytest.mark.slow), "restart"])
 def test_each_other_command_puts_it_right_before_its_own_work(bench: Bench, killer: Killer, action: str) -> None:
     old = bench.current()
     source = bench.unpack(bench.edit("src/hello/wsgi.py", "pong!", f"pong {action}!"))

@@ -21,9 +21,7 @@ from tests.unit.deploy.test_release_engine import served_by
 from tests.unit.deploy.test_release_killed import Killer, command
 
 SAMPLE = (
-    "after the line step venv",
     "after the rename to api-21301-0",
-    "before sockets.restart api-21302:api-21302-0",
     "after the rename to current",
     "after the journal goes",
 )
