@@ -118,7 +118,9 @@ def _by_another(host: Host, engine: Path, held: int, say: Say) -> Resumed:
     )
     try:
         said = json.loads(result.stdout.splitlines()[-1])
-        resumed = Resumed(said["verdict"], said["message"], Outcome(**said["outcome"]))
+        # The other engine may say more than this one knows of.
+        outcome = {name: said["outcome"][name] for name in Outcome.__dataclass_fields__ if name in said["outcome"]}
+        resumed = Resumed(said["verdict"], said["message"], Outcome(**outcome))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ReleaseError(f"the engine in {engine} ended with status {result.returncode}") from error
     if resumed.verdict == "failed":
