@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy import local, operate_cli, orphans
+from deploy import local, maintenance_cli, operate_cli, orphans
 from deploy.render import TREE, render, write
 from deploy.rules import leaves, value_of
 from deploy.stack import PROFILES, Layer, StackError, env_file_layer, load, load_with_origin, read_yaml, set_layer
@@ -70,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("key", nargs="?", help="one section or value, e.g. nginx or nginx.http_port")
     show.add_argument("--origin", action="store_true", help="say which file each value comes from")
     show.add_argument("--json", action="store_true", help="for programs")
+    maintenance_cli.add_commands(command)
     if importlib.util.find_spec("deploy.host_cli"):
         importlib.import_module("deploy.host_cli").add_commands(command)
     return top

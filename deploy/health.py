@@ -92,7 +92,10 @@ def nginx(stack: Mapping[str, Any]) -> Health:
     status = http_status(f"{stack['nginx']['url']}{path}")
     # 403 and 429 are nginx's to give, by nginx.allow, nginx.deny and nginx.rate
     serves = 200 <= status < 500
-    return Health("nginx", "nginx", "RUNNING", pid, uptime, serves, f"{path} answers {status}")
+    detail = f"{path} answers {status}"
+    if Path(stack["maintenance"]["folder"], "server.conf").is_file():
+        serves, detail = serves or status == 503, f"{detail}, maintenance is on"
+    return Health("nginx", "nginx", "RUNNING", pid, uptime, serves, detail)
 
 
 def http_status(url: str, *, timeout: float = 5.0) -> int:

@@ -91,6 +91,7 @@ def broken_rules(stack: Mapping[str, Any]) -> list[str]:
             _pools,
             _logs,
             _cached,
+            _maintenance,
         )
         for problem in rule(stack)
     ]
@@ -302,3 +303,9 @@ def _cached(stack: Mapping[str, Any]) -> Iterator[str]:
     for key in ("cache_keys", "cache_size", "log_buffer"):
         if not re.fullmatch(r"[1-9][0-9]*[kmg]", stack["nginx"][key]):
             yield f"nginx.{key} is {stack['nginx'][key]!r}: it must be a number followed by k, m or g, such as 64m"
+
+
+def _maintenance(stack: Mapping[str, Any]) -> Iterator[str]:
+    for path in stack["maintenance"]["open"]:
+        if not CACHED.fullmatch(path):
+            yield f"maintenance.open holds {path!r}: it must be a path such as /ping or /status/, and not /"
