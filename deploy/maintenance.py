@@ -32,6 +32,7 @@ LONGEST_MESSAGE = 500
 STEPS = 50  # how many times its own width a span of Retry-After lies before the end, at least
 # In the order in which they may be written; taken away in the other.
 NAMES = (f"pages/{CODE}.html", f"pages/{CODE}.json", "state.json", "http.conf", "server.conf")
+NOT_PAGES = 2  # the first of them that is no page
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -205,12 +206,14 @@ def _apply(stack: Mapping[str, Any], wished: Mapping[Path, str], *, check: bool)
     try:
         with _alone(folder):
             before = _found(folder)
-            _put(folder, wished)
+            _put(folder, wished, NAMES[NOT_PAGES:])
             try:
                 _tell(stack)
             except NginxError as refused:
-                _put(folder, before)
+                _put(folder, before, NAMES)
                 raise MaintenanceError(f"{refused.message}; everything is as it was", refused.log) from refused
+            # Not before: until nginx has read its files anew it sends the pages.
+            _put(folder, wished, NAMES)
     except PermissionError:
         raise MaintenanceError(f"{folder} cannot be written: run this as root (sudo)") from None
     return True
@@ -220,8 +223,9 @@ def _found(folder: Path) -> dict[Path, str]:
     return {folder / name: (folder / name).read_text("utf-8") for name in NAMES if (folder / name).is_file()}
 
 
-def _put(folder: Path, wished: Mapping[Path, str]) -> None:
-    for name in reversed(NAMES):
+def _put(folder: Path, wished: Mapping[Path, str], doomed: Sequence[str]) -> None:
+    """Write what is wished, and take away what of the doomed files is not."""
+    for name in reversed(doomed):
         if folder / name not in wished:
             (folder / name).unlink(missing_ok=True)
     for path, text in wished.items():

@@ -6,12 +6,13 @@ import http.client
 import http.server
 import json
 import os
+import socket
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,19 @@ from deploy.maintenance import MaintenanceError, Wanted
 from deploy.nginx import Nginx
 from deploy.render import render, write
 from deploy.stack import Stack
-from tests.integration.conftest import free_port
 from tests.templates.test_parsers import CERTIFICATE, VARIANTS, rendered
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 US, SOMEBODY, FELLOW = "127.0.0.1", "127.0.0.3", "127.0.0.2"
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on, each another one."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((US, 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 class App(http.server.BaseHTTPRequestHandler):
@@ -63,7 +72,7 @@ def app(address: str, port: int) -> Iterator[None]:
 @contextmanager
 def served(folder: Path, part: str, *assignments: str) -> Iterator[Stack]:
     """nginx with one site over a stand-in for what is behind it."""
-    port, behind = free_port(), free_port()
+    port, behind = free_ports(2)
     where = (FELLOW, port) if part == "lb" else (US, behind)
     own = [f"nginx.http_port={port}", f"api.ports=[{behind}]", "nginx.worker_processes='2'"]
     own += ["nginx.user=root"] if os.geteuid() == 0 else []  # the folders of tests are closed to others
@@ -258,7 +267,7 @@ def test_another_stack_on_the_host_is_not_concerned(tmp_path: Path) -> None:
             **stack,
             "stack": {**stack["stack"], "name": "second-one"},
             "names": {**stack["names"], "identifier": "second_one"},
-            "nginx": {**stack["nginx"], "http_port": free_port(), "cached": []},
+            "nginx": {**stack["nginx"], "http_port": free_ports(1)[0], "cached": []},
             "maintenance": {**stack["maintenance"], "folder": f"{tmp_path}/second/maintenance"},
             "release": {**stack["release"], "rendered": f"{tmp_path}/second/rendered"},
         }
