@@ -54,7 +54,7 @@ def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str
     stack["nginx"]["url"] = f"{scheme}://{host}" + ("" if port == default_port else f":{port}")
     # What the app is told that it is called where an answer is kept for everybody.
     stack["nginx"]["public_host"] = urlsplit(values["app"]["public_url"] or stack["nginx"]["url"]).netloc
-    stack["maintenance"]["folder"] = f"{paths['etc']}/maintenance"  # what is there while it is on
+    stack["maintenance"]["folder"] = f"{paths['etc']}/maintenance"  # as deploy/maintenance.py has it
     stack["processes"] = _processes(stack)
     if not values["database"]["max_connections"]:
         stack["database"]["max_connections"] = connections(values) + FOR_PEOPLE

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import unix_http
+from deploy import maintenance, unix_http
 from deploy.nginx import Nginx
 
 
@@ -93,7 +93,7 @@ def nginx(stack: Mapping[str, Any]) -> Health:
     # 403 and 429 are nginx's to give, by nginx.allow, nginx.deny and nginx.rate
     serves = 200 <= status < 500
     detail = f"{path} answers {status}"
-    if Path(stack["maintenance"]["folder"], "server.conf").is_file():
+    if maintenance.is_on(stack):
         serves, detail = serves or status == 503, f"{detail}, maintenance is on"
     return Health("nginx", "nginx", "RUNNING", pid, uptime, serves, detail)
 

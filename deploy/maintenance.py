@@ -58,6 +58,16 @@ class Wanted:
     by: str = ""
 
 
+def folder_of(stack: Mapping[str, Any]) -> Path:
+    """Where it lies; of a stack too that was made before there was maintenance."""
+    return Path(stack["paths"]["etc"], "maintenance")
+
+
+def is_on(stack: Mapping[str, Any]) -> bool:
+    """Whether nginx answers by itself, or will when it starts."""
+    return (folder_of(stack) / "server.conf").is_file()
+
+
 def wanted(message: str, until: str, allow: Sequence[str], *, now: float | None = None) -> Wanted:
     """Check what was typed.
 
@@ -113,7 +123,7 @@ def files(stack: Mapping[str, Any], asked: Wanted) -> dict[Path, str]:
         stack: of an app host, a balancer or a checkout.
         asked: what was asked for.
     """
-    folder = Path(stack["maintenance"]["folder"])
+    folder = folder_of(stack)
     words = dict(read_yaml(TREE / "nginx" / "maintenance" / "text.yml"))
     error = {"code": CODE, "title": words["title"], "message": asked.message or words["message"]}
     maintained = {
@@ -156,8 +166,8 @@ def seconds_left(end: int) -> Iterator[tuple[int, int]]:
 
 def state(stack: Mapping[str, Any]) -> dict[str, Any]:
     """Whether maintenance is on; if so since when, by whom, until when, what is said and who is let through."""
-    folder = Path(stack["maintenance"]["folder"])
-    if not (folder / "server.conf").is_file():
+    folder = folder_of(stack)
+    if not is_on(stack):
         return {"on": False}
     try:
         found = json.loads((folder / "state.json").read_text("utf-8"))
@@ -165,6 +175,18 @@ def state(stack: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         return {"on": True, "problem": f"state.json: {error}"}
     return {"on": True, "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since)), **found}
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """What `state` found, in a few words."""
+    if not found["on"]:
+        return "off"
+    if "problem" in found:
+        return f"on; {found['problem']}"
+    parts = [f"on since {found['since']} by {found['by']}"]
+    parts += [f"until {found['until']}"] if found["until"] else []
+    parts += [f"for all but {', '.join(found['allow'])}"] if found["allow"] else []
+    return ", ".join(parts) + (f": {found['message']}" if found["message"] else "")
 
 
 def switch_on(stack: Mapping[str, Any], asked: Wanted, *, check: bool = False) -> bool:
@@ -199,7 +221,7 @@ def switch_off(stack: Mapping[str, Any], *, check: bool = False) -> bool:
 
 
 def _apply(stack: Mapping[str, Any], wished: Mapping[Path, str], *, check: bool) -> bool:
-    folder = Path(stack["maintenance"]["folder"])
+    folder = folder_of(stack)
     before = _found(folder)
     if check or dict(wished) == before:
         return dict(wished) != before

@@ -33,9 +33,7 @@ def add_commands(command: Command) -> None:
     sub.epilog, sub.formatter_class = HELP, argparse.RawDescriptionHelpFormatter
     sub.add_argument("action", choices=["on", "off", "status"])
     sub.add_argument("--message", default="", metavar="M", help="one line, shown to people and programs")
-    sub.add_argument(
-        "--until", default="", metavar="T", help="until when: an ISO 8601 time, or how long (90m)"
-    )
+    sub.add_argument("--until", default="", metavar="T", help="until when: an ISO 8601 time, or how long (90m)")
     sub.add_argument("--allow", action="append", default=[], metavar="CIDR", help="let an address or network through")
     sub.add_argument("--check", action="store_true", help="say what would be done, and change nothing")
     sub.add_argument("--json", action="store_true", help="one line of JSON on standard output, for programs")
@@ -64,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.check and args.action != "status":
         print(f"maintenance would be switched {args.action}" if changed else "nothing would change")
     else:
-        print(describe(found) + ("" if changed or args.action == "status" else ", nothing changed"))
+        print(
+            f"maintenance is {maintenance.describe(found)}"
+            + ("" if changed or args.action == "status" else ", nothing changed")
+        )
     return 0
 
 
@@ -78,15 +79,3 @@ def _switch(args: argparse.Namespace, stack: Mapping[str, Any]) -> bool:
     except ValueError as error:
         raise StackError(str(error).splitlines()) from error
     return maintenance.switch_on(stack, asked, check=args.check)
-
-
-def describe(found: Mapping[str, Any]) -> str:
-    """One line about what `maintenance.state` found."""
-    if not found["on"]:
-        return "maintenance is off"
-    if "problem" in found:
-        return f"maintenance is on; {found['problem']}"
-    parts = [f"maintenance is on since {found['since']} by {found['by']}"]
-    parts += [f"until {found['until']}"] if found["until"] else []
-    parts += [f"for all but {', '.join(found['allow'])}"] if found["allow"] else []
-    return ", ".join(parts) + (f": {found['message']}" if found["message"] else "")

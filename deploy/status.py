@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import health, instances, unix_http
+from deploy import health, instances, maintenance, unix_http
 from deploy.health import Health
 from deploy.layout import Host
 from deploy.procfs import holds_lock, proportional_memory
@@ -39,6 +39,7 @@ class Status:
     """All of it. `current` and `previous` are empty in a checkout.
 
     `lock` is who works on the stack now; `cut_off` whether the last who did so was, and a resume is due.
+    `maintenance` is what its command says.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Status:
     database: Database
     lock: dict[str, Any] | None
     cut_off: bool
+    maintenance: dict[str, Any]
 
     @property
     def healthy(self) -> bool:
@@ -85,6 +87,7 @@ def look(stack: Mapping[str, Any], host: Host | None) -> Status:
         database=_database(stack),
         lock=lock,
         cut_off=bool(begun and lock is None and host and host.journal.exists()),
+        maintenance=maintenance.state(stack),
     )
 
 
@@ -175,6 +178,8 @@ def facts(status: Status) -> list[tuple[bool | None, str, str]]:
     said: list[tuple[bool | None, str, str]] = [
         (database.healthy, "database", f"{database.engine} {database.where}: {database.detail}")
     ]
+    if status.maintenance["on"]:
+        said.append((None, "maintenance", maintenance.describe(status.maintenance)))
     if status.current:
         said.append((None, "current", status.current))
         said.append((None, "previous", status.previous or "none"))

@@ -43,6 +43,7 @@ def test_it_is_seen_by_status_and_outlives_another_up(held: LocalStack) -> None:
         row for row in json.loads(held.command("status", "--json").stdout)["processes"] if row["name"] == "nginx"
     )
     assert (nginx["healthy"], "maintenance" in nginx["detail"]) == (True, True)
+    assert "until" in held.command("status").stdout
     held.command("up")
     assert held.ask("GET", "/api/v1/sites")[0] == 503
 
