@@ -141,6 +141,11 @@ def files(stack: Mapping[str, Any], asked: Wanted) -> dict[Path, str]:
     return {folder / name: render_template(values, sources[name]) if name in sources else state for name in NAMES}
 
 
+def switches(stack: Mapping[str, Any]) -> list[str]:
+    """The files whose going switches it off, in the order in which they may go; the pages may stay."""
+    return [str(folder_of(stack) / name) for name in reversed(NAMES[NOT_PAGES:])]
+
+
 def _aliases(stack: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [line.partition("=") for line in stack["app"]["aliases"]]
 

@@ -16,7 +16,9 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 if str(CHECKOUT) not in sys.path:
     sys.path.insert(0, str(CHECKOUT))
 
+from deploy import maintenance  # noqa: E402
 from deploy.render import TEMPLATES, render, render_template  # noqa: E402
+from deploy.site import Site  # noqa: E402
 from deploy.stack import Layer, StackError, load  # noqa: E402
 
 _loaded: dict[str, dict[str, Any]] = {}
@@ -59,6 +61,35 @@ def stack_balancer_files(overrides: Mapping[str, Any]) -> list[dict[str, str]]:
     root = stack_load(values)["paths"]["root"]
     stack = load("host", layers=[Layer("the inventory", values)], release={"id": "lb", "root": f"{root}/lb"})
     return [{"path": str(path), "content": text} for path, text in render(stack, "lb").items()]
+
+
+def stack_maintenance(stack: Mapping[str, Any], wish: Mapping[str, Any]) -> dict[str, Any]:
+    """What switches maintenance on or off, as stack_files takes it, and by what a site shows that it heeds it.
+
+    Args:
+        stack: the host's.
+        wish: `state` (on or off), `message`, `until` and `allow`, as `stack maintenance` takes them.
+
+    Raises:
+        AnsibleFilterError: naming what does not fit.
+    """
+    values, asked = plain(stack), plain(wish)
+    found: dict[str, Any] = {
+        "site": str(Site(values).path),
+        "included": f"{maintenance.folder_of(values)}/server",
+        "files": [],
+        "absent": maintenance.switches(values),
+    }
+    if asked["state"] == "off":
+        return found
+    if asked["state"] != "on":
+        raise AnsibleFilterError(f"maintenance_state is {asked['state']!r}: say -e maintenance_state=on, or off")
+    try:
+        wanted = maintenance.wanted(asked["message"], asked["until"], asked["allow"])
+    except ValueError as error:
+        raise AnsibleFilterError(str(error).replace("--", "maintenance_")) from error
+    files = [{"path": str(path), "content": text} for path, text in maintenance.files(values, wanted).items()]
+    return {**found, "files": files, "absent": []}
 
 
 def stack_yaml(overrides: Mapping[str, Any]) -> str:
@@ -159,6 +190,7 @@ class FilterModule:
                 stack_render,
                 stack_file,
                 stack_balancer_files,
+                stack_maintenance,
                 stack_yaml,
                 stack_source,
                 stack_secret_values,

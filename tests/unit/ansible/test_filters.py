@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,22 @@ def test_a_balancers_site_names_the_app_hosts_and_its_own_error_pages() -> None:
     assert [line.split()[:2] for line in members] == [["server", "10.0.0.2:80"], ["server", "10.0.0.3:80"]]
     assert "/opt/cloudeye/lb/rendered/errors/" in site
     assert "/opt/cloudeye/lb/rendered/errors/502.json" in files
+
+
+def test_maintenance_is_what_the_command_on_a_host_would_write() -> None:
+    values = stack.stack_load({"fleet": {"app": ["198.18.0.12"]}})
+    off = stack.stack_maintenance(values, {"state": "off", "message": "", "until": "", "allow": []})
+    assert (off["files"], off["site"]) == ([], "/etc/nginx/conf.d/cloudeye.conf")
+    assert [Path(path).name for path in off["absent"]] == ["server.conf", "http.conf", "state.json"]
+    wish = {"state": "on", "message": "Moving", "until": "1h", "allow": ["192.0.2.7"]}
+    on = stack.stack_maintenance(values, wish)
+    names = [str(Path(file["path"]).relative_to("/etc/cloudeye/maintenance")) for file in on["files"]]
+    assert names == ["pages/503.html", "pages/503.json", "state.json", "http.conf", "server.conf"]
+    assert on["included"] in stack.stack_balancer_files({"fleet": {"app": ["198.18.0.12"]}})[0]["content"]
+    with pytest.raises(AnsibleFilterError, match="maintenance_allow 'x'"):
+        stack.stack_maintenance(values, {**wish, "allow": ["x"]})
+    with pytest.raises(AnsibleFilterError, match="-e maintenance_state=on, or off"):
+        stack.stack_maintenance(values, {**wish, "state": ""})
 
 
 def test_the_hosts_file_gives_the_engine_the_same_values() -> None:
