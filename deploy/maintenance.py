@@ -86,7 +86,10 @@ def wanted(message: str, until: str, allow: Sequence[str], *, now: float | None 
     networks = set()
     for text in allow:
         try:
-            networks.add(str(ipaddress.ip_network(text.strip())))
+            network = ipaddress.ip_network(text.strip())
+            if network.prefixlen == 0:
+                raise ValueError("that is everybody")
+            networks.add(str(network))
         except ValueError as error:
             problems.append(f"--allow {text!r}: {error}; it must be an address or a network such as 10.0.0.0/8")
     end = ""

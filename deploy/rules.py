@@ -34,9 +34,10 @@ MAY_BE_ZERO = {
     "database.max_connections",
     "sync.max_redirects",
     "fleet.allow_missing",
+    "releases.watch_seconds",
 }
 
-FRACTIONS = {"sync.poll_seconds", "database.pool_wait"}
+FRACTIONS = {"sync.poll_seconds", "database.pool_wait", "releases.watch_errors", "releases.watch_slower"}
 
 # (the smaller, the larger, why)
 INEQUALITIES = (

@@ -301,7 +301,7 @@ def test_nginx_takes_it_without_a_warning(profile: str, variant: str, part: str,
         subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     assignments = [*VARIANTS[variant], *(["fleet.app=[198.51.100.1]"] if part == "lb" else [])]
     stack = rendered(profile, tmp_path, assignments, parts=(part, "system"))
-    allow = ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "0.0.0.0/0")
+    allow = ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1")
     write(maintenance.files(stack, wanted("Moving", "30d", allow)))
     tried = subprocess.run(
         [stack["nginx"]["binary"], "-e", "stderr", "-t", "-p", str(tmp_path), "-c", f"{tmp_path}/nginx/nginx.conf"],

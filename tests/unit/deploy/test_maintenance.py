@@ -57,6 +57,8 @@ def test_addresses_and_networks_are_put_into_one_form() -> None:
         ("--allow", "10.0.0.1/8"),
         ("--allow", "10.0.0"),
         ("--allow", "everybody"),
+        ("--allow", "0.0.0.0/0"),
+        ("--allow", "::/0"),
         ("--allow", ""),
         ("--allow", "0.0.0.0/0 0; } }"),
         ("--message", "two\nlines"),
