@@ -68,32 +68,31 @@ class AccessLog:
                         yield request
                 self._inode, self._offset = found.st_ino, offset
 
-    def before(self, seconds: float, most: int) -> Iterator[Request]:
+    def before(self, since: float, most: int) -> Iterator[Request]:
         """What was written before this object was made, the newest first.
 
         Args:
-            seconds: how far back from the newest.
+            since: how far back, in seconds since 1970.
             most: how many at most.
 
         Raises:
             OSError: it cannot be read.
         """
-        newest = 0.0
-        inode, offset = self._start
-        for path in reversed([path for path in self._files() if inode]):
-            found = path.stat()
-            if newest == 0.0 and found.st_ino != inode:
-                continue  # younger
-            for line in _backwards(path, offset if found.st_ino == inode else found.st_size):
+        inode = self._start[0]
+        end: int | None = self._start[1]
+        files = self._files()
+        numbers = [path.stat().st_ino for path in files]
+        older = files[: numbers.index(inode) + 1] if inode in numbers else []
+        for path in reversed(older):
+            for line in _backwards(path, end):
                 request = parse(line)
                 if request is None:
                     continue
-                newest = newest or request.time
                 most -= 1
-                if request.time < newest - seconds or most < 0:
+                if request.time < since or most < 0:
                     return
                 yield request
-            newest = newest or found.st_mtime
+            end = None
 
     def _from(self, inode: int) -> list[Path]:
         """The file of an inode and those younger than it; what has the name now when it is not there any more."""
@@ -126,10 +125,10 @@ def parse(line: bytes) -> Request | None:
     return Request(moment, status >= 500, sum(taken) if taken else None)
 
 
-def _backwards(path: Path, end: int) -> Iterator[bytes]:
-    """The lines of a file that end before an offset, the last one first."""
+def _backwards(path: Path, end: int | None) -> Iterator[bytes]:
+    """The lines of a file, or those that end before an offset in it, the last one first."""
     with path.open("rb") as file:
-        rest = b""
+        rest, end = b"", file.seek(0, os.SEEK_END) if end is None else end
         while end > 0:
             size = min(BLOCK, end)
             end -= size

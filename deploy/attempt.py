@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -16,7 +15,7 @@ from deploy.journal import Journal
 from deploy.layout import Host, actor, now
 from deploy.lock import lock
 from deploy.render import TREE
-from deploy.steps import ReleaseError, Run, Say
+from deploy.steps import Outcome, ReleaseError, Run, Say
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -53,11 +52,12 @@ def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterat
                     error.message += "\nCould not be taken back: " + "; ".join(problems)
                 error.outcome = run.outcome(host.pointed(host.current), before)
                 entry.update(outcome="failed", step=error.step, instance=error.instance, message=error.message)
-                recorded = _record(host, run, entry, before)
-                if recorded and not problems:
+                if _record(host, error.outcome, entry, say) and not problems:
                     journal.close()
                 raise
-            if not run.changed or _record(host, run, {**entry, "outcome": "done"}, before):
+            if not run.changed or _record(
+                host, run.outcome(host.pointed(host.current), before), {**entry, "outcome": "done"}, say
+            ):
                 journal.close()
 
 
@@ -78,19 +78,21 @@ def _begin(host: Host, action: str, what: str, before: str) -> Journal:
         raise ReleaseError(f"{host.journal} cannot be written: {error.strerror}; nothing was changed") from error
 
 
-def _record(host: Host, run: Run, entry: dict[str, str], before: str) -> bool:
+def _record(host: Host, outcome: Outcome, entry: dict[str, str], say: Say) -> bool:
     """Write the run into the ledger; where that cannot be, the journal stays, and a resume writes it."""
+    facts = {"migrations": outcome.migrations, "backup": outcome.backup}
     line: dict[str, Any] = {
         **entry,
-        "previous": before,
-        "current": host.pointed(host.current),
-        "steps": [asdict(step) for step in run.steps],
-        **{name: fact for name, fact in run.facts.items() if fact},
+        "previous": outcome.previous,
+        "current": outcome.release,
+        "steps": outcome.steps,
+        "requests": outcome.requests,
+        **{name: fact for name, fact in facts.items() if fact},
     }
     try:
         ledger.append(host.ledger, line)
     except OSError as error:
-        run.say(f"{host.ledger} cannot be written: {error.strerror}; `stack resume` will do it")
+        say(f"{host.ledger} cannot be written: {error.strerror}; `stack resume` will do it")
         return False
     return True
 

@@ -36,7 +36,8 @@ On a host, as root. The archive is unpacked first, and its own engine runs the r
   PYTHONPATH=/opt/NAME/incoming/ID /opt/NAME/supervisor/bin/python -P -m deploy.cli release \\
       /opt/NAME/incoming/ID --config /etc/NAME/stack.yml --wheels /opt/NAME/wheels --json
 The first host of a fleet migrates; the others get --no-migrate. Standard output is one line of JSON with --json:
-  {"changed": true, "release": ID, "previous": ID, "steps": [{"name": ..., "seconds": ..., "changed": ...}]}
+  {"changed": true, "release": ID, "previous": ID, "steps": [{"name": ..., "seconds": ..., "changed": ...}],
+   "requests": {"seen": ..., "failed": ...}}
 and after a failure (exit status 1) "failed": true with "step", "instance", "message" and "log" as well.
 By hand, on a host that has a release already, the archive itself will do:
   stack release cloudeye-ID.tar.gz
@@ -223,10 +224,16 @@ def run_releases(args: argparse.Namespace) -> int:
             return 0
         for row in rows:
             mark = "current " if row["current"] else "previous" if row["previous"] else "        "
-            print(f"{mark} {row['id']}  {row['version']}  {' '.join(row['processes'])}")
+            print(f"{mark} {row['id']}  {row['version']}  {' '.join(row['processes'])}{_requests(row)}")
         return 0
 
     return _reporting(args, work)
+
+
+def _requests(row: Mapping[str, Any]) -> str:
+    """What was counted, for people; nothing where nobody counted."""
+    counted = row.get("requests")
+    return f"  {counted['seen']} requests, {counted['failed']} failed" if counted else ""
 
 
 def run_ledger(args: argparse.Namespace) -> int:
@@ -241,6 +248,7 @@ def run_ledger(args: argparse.Namespace) -> int:
                 line = (
                     f"{entry['time']}  {entry['action']:<8} {entry['outcome']:<6} {entry['current']}  {seconds:.1f} s"
                 )
+                line += _requests(entry)
                 print(f"{line}  by {entry['actor']}" + (f": {entry['message']}" if entry.get("message") else ""))
             print(f"{len(found.entries)} entries, newest hash {found.head}")
         for problem in found.problems:

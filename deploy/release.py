@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy import manifest, migrating, preflight, tree, venvs
+from deploy import ledger, manifest, migrating, preflight, tree, venvs
 from deploy.attempt import attempt
 from deploy.commands import flask, python
 from deploy.layout import Host
@@ -23,6 +23,7 @@ from deploy.rolling import Roll, complete, restart_all
 from deploy.steps import Outcome, ReleaseError, Run, Say
 from deploy.tree import Load, Release
 from deploy.undo import Place
+from deploy.watch import Traffic
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Opt
         ReleaseError: naming the process that did not come back; those after it are left alone.
     """
     with attempt(host, "restart", " ".join(names) or "all", options.wait, say) as run:
+        run.count(Traffic(stack).count)
         restart_all(run, stack, host, names)
     current = host.pointed(host.current)
     return run.outcome(current, current)
@@ -122,7 +124,13 @@ def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Opt
 def _bring(
     run: Run, host: Host, target: Release, *, migrate: bool, force: bool, contract: bool = False, proves: bool = False
 ) -> None:
-    """The steps that every way to a release has in common."""
+    """The steps that every way to a release has in common.
+
+    With `proves` the release before is shown to start, and this one is watched. What somebody goes back to needs neither,
+    and what goes first has nothing before it.
+    """
+    before = host.pointed(host.current)
+    proves = proves and before not in ("", target.name)
     run.aim(target.name, Place(host, target.stack).perform)
     roll = Roll(run, host, target)
     if force or contract or not roll.is_settled():
@@ -134,10 +142,11 @@ def _bring(
             flask(host, target, "check")
         with run.step("rehearse"):
             rehearse(host, target)
-        before = host.pointed(host.current)
-        if proves and before not in ("", target.name):
+        if proves:
             with run.step("way back"):
                 migrating.prove_way_back(run, host, before)
+    traffic = Traffic(target.stack)
+    run.count(traffic.count)
     with run.step("supervisor") as step:
         step.changed = roll.prepare()
     with run.step("roll") as step:
@@ -150,7 +159,8 @@ def _bring(
         step.changed = roll.groups()
     with run.step("confirm"):
         roll.confirm()
-    complete(run, host, target)
+    watched = proves and target.stack["releases"]["watch_seconds"] > 0
+    complete(run, host, target, traffic.watch if watched else None)
 
 
 def prune(host: Host, keep: int, source: Path) -> bool:
@@ -180,8 +190,16 @@ def prune(host: Host, keep: int, source: Path) -> bool:
 
 
 def listed(host: Host) -> list[dict[str, Any]]:
-    """The releases on a host, the oldest first, with which is current and which processes each serves."""
+    """The releases on a host, the oldest first, with which is current and which processes each serves.
+
+    `requests` are those that were answered while it was brought, as the ledger has them.
+    """
     rows = []
+    counted = {
+        entry["current"]: entry.get("requests", {})
+        for entry in ledger.read(host.ledger).entries
+        if (entry.get("action"), entry.get("outcome")) == ("release", "done")
+    }
     for name in tree.names(host):
         found = manifest.read(host.releases / name)
         pointers = host.instances.iterdir() if host.instances.is_dir() else iter(())
@@ -194,6 +212,7 @@ def listed(host: Host) -> list[dict[str, Any]]:
                 "current": host.pointed(host.current) == name,
                 "previous": host.pointed(host.previous) == name,
                 "processes": sorted(path.name for path in pointers if host.pointed(path) == name),
+                "requests": counted.get(name, {}),
             }
         )
     return rows

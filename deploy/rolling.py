@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from deploy import durable, instances, sections
@@ -10,7 +10,7 @@ from deploy.instances import Process, Supervisor
 from deploy.layout import Host
 from deploy.sections import Sections
 from deploy.site import Site, SiteRefused
-from deploy.steps import ReleaseError, Run
+from deploy.steps import ReleaseError, Run, Say
 from deploy.tree import Release
 
 
@@ -146,10 +146,16 @@ class Roll:
         return bool(self._changed or self._removed)
 
 
-def complete(run: Run, host: Host, target: Release) -> None:
+def complete(run: Run, host: Host, target: Release, watch: Callable[[Say], object] | None = None) -> None:
     """The last steps of every way to a release, once each process is on it.
 
     A run that is cut off here is finished by a resume, which calls this again: each step does only what is missing.
+
+    Args:
+        run: the run.
+        host: where.
+        target: the release.
+        watch: looks at what is served before it counts as done, and fails when that is not good enough.
     """
     with run.step("current") as step:
         before, previous = host.pointed(host.current), host.pointed(host.previous)
@@ -160,6 +166,9 @@ def complete(run: Run, host: Host, target: Release) -> None:
                 durable.link(host.previous, host.target(host.previous, before))
             durable.link(host.current, host.target(host.current, target.name))
             step.changed = True
+    if watch:
+        with run.step("watch"):
+            watch(run.say)
     with run.step("settle") as step:
         run.settle()
         step.changed = _drop_pointers(host, target.stack)

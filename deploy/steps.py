@@ -15,7 +15,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did; `release` is what is current now, `previous` what was before it."""
+    """What a run did; `release` is what is current now, `previous` what was before it.
+
+    `requests` says how many were `seen` while processes moved and how many of them `failed`; empty when nobody counted.
+    """
 
     changed: bool = False
     release: str = ""
@@ -23,6 +26,7 @@ class Outcome:
     steps: list[dict[str, Any]] = field(default_factory=list)
     migrations: list[str] = field(default_factory=list)  # that ran
     backup: str = ""  # made before them
+    requests: dict[str, int] = field(default_factory=dict)
 
 
 class ReleaseError(Exception):
@@ -73,6 +77,8 @@ class Run:
         self._journal = journal
         self._undo = undo
         self._interrupted = ""
+        self._counted: Callable[[], dict[str, int]] = dict
+        self._requests: dict[str, int] | None = None
         self._changes = dict(changes or {})
         self._count = max(self._changes, default=-1) + 1
 
@@ -82,8 +88,15 @@ class Run:
         return any(step.changed for step in self.steps)
 
     def outcome(self, release: str, previous: str) -> Outcome:
-        """What has been done so far."""
-        return Outcome(self.changed, release, previous, [asdict(step) for step in self.steps], **self.facts)
+        """What has been done; the requests are those until this is first asked."""
+        if self._requests is None:
+            self._requests = self._counted()
+        steps = [asdict(step) for step in self.steps]
+        return Outcome(self.changed, release, previous, steps, requests=self._requests, **self.facts)
+
+    def count(self, requests: Callable[[], dict[str, int]]) -> None:
+        """Say what counts the requests that are answered meanwhile."""
+        self._counted = requests
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:

@@ -62,6 +62,7 @@ class Traffic:
         self._limits = stack["releases"]
         self._log = AccessLog(stack)
         self._all = Tally()
+        self._began = time.time()
 
     def count(self) -> dict[str, int]:
         """How many requests were answered so far, and how many of them with a 5xx; empty when nothing tells."""
@@ -83,7 +84,7 @@ class Traffic:
             return
         started = time.time()
         before, now = Tally(), Tally()
-        before.add(self._log.before(self._limits["watch_before"], MOST))
+        before.add(self._log.before(self._began - self._limits["watch_before"], MOST))
         end = started + seconds + self._flush()
         while (left := end - time.time()) > 0:
             time.sleep(min(POLL, left))

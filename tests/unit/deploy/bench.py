@@ -57,7 +57,7 @@ class Bench:
             "nginx": {"started_by": "stack", "listen": ["127.0.0.1"], "http_port": HTTP, "rate": 0},
             "database": {"engine": "sqlite"},
             "limits": {"disk_mb": 60},
-            "releases": {"keep": 3, "smoke": ["/ping", "/readyz"]},
+            "releases": {"keep": 3, "smoke": ["/ping", "/readyz"], "watch_seconds": 0},
             "paths": {name: str(folder / name) for name in ("etc", "log", "data", "run", "nginx_log", "nginx_cache")},
         }
         self.values["nginx"]["user"] = "root" if os.geteuid() == 0 else ""
