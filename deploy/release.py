@@ -126,8 +126,8 @@ def _bring(
 ) -> None:
     """The steps that every way to a release has in common.
 
-    With `proves` the release before is shown to start, and this one is watched. What somebody goes back to needs neither,
-    and what goes first has nothing before it.
+    With `proves` the release before is shown to start, and this one is watched. What somebody goes back to needs
+    neither, and what goes first has nothing before it.
     """
     before = host.pointed(host.current)
     proves = proves and before not in ("", target.name)

@@ -23,6 +23,7 @@ from tests.hosts.playing import Played, play
 QUICK = {
     "sync": {"allow_private": True, "minimum_interval": 1, "poll_seconds": 0.2, "heartbeat_seconds": 1},
     "nginx": {"rate": 0},
+    "releases": {"watch_seconds": 3},
 }
 
 # Sets with the stack on them: what a failing test shows the logs of.
