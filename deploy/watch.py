@@ -85,7 +85,8 @@ class Traffic:
         started = time.time()
         before, now = Tally(), Tally()
         before.add(self._log.before(self._began - self._limits["watch_before"], MOST))
-        end = started + seconds + self._flush()
+        # Where nginx keeps lines to itself for a while, those of the last moment come so much later.
+        end = started + seconds + self._stack["nginx"].get("log_flush", 0)
         while (left := end - time.time()) > 0:
             time.sleep(min(POLL, left))
             self._take(now, since=int(started))
@@ -101,10 +102,6 @@ class Traffic:
         new = list(self._log.new())
         self._all.add(new)
         now.add(request for request in new if request.time >= since)  # the log has whole seconds
-
-    def _flush(self) -> float:
-        """How long nginx may keep lines to itself, in seconds."""
-        return float(self._stack["nginx"].get("log_flush", 0))
 
 
 def worse(before: Tally, now: Tally, limits: Mapping[str, Any]) -> str:

@@ -492,6 +492,23 @@ def test_killed_while_it_is_taken_back_after_the_watch_it_is_still_taken_back(be
     assert served_by(bench, old)
 
 
+def test_maintenance_outlives_a_release_and_a_rollback(bench: Bench) -> None:
+    assert bench.command("maintenance", "on").returncode == 0
+    try:
+        with Client() as client:
+            release = bench.release(bench.edit("src/hello/wsgi.py", "pong!", "pong, maintained!"))
+            rollback = bench.stack_command("rollback")
+        assert json.loads(bench.command("maintenance", "status", "--json").stdout)["on"]
+    finally:
+        assert bench.command("maintenance", "off").returncode == 0
+    assert set(client.answers) == {"200", "503"}  # /ping is open
+    for said in (release, rollback):
+        assert (said["status"], said["requests"]["failed"]) == (0, 0)
+    with Client() as client:
+        pass
+    assert failed(client) == {}
+
+
 def test_old_releases_go_but_never_what_is_needed(bench: Bench) -> None:
     bench.values["releases"]["keep"] = 1
     bench.write_config()
