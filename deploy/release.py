@@ -1,8 +1,8 @@
 """Releases on a host: the order of the steps.
 
-The engine of the incoming release runs the release. Everything before the roll leaves the running stack
-untouched; a failure in the roll puts back every process, file and pointer that was moved. Each step does only what
-is missing, so that releasing what is current already changes nothing, and mends what somebody has changed by hand.
+The engine of the incoming release runs the release. Everything before the roll leaves the running stack untouched; a
+failure in the roll or the watch puts back every process, file and pointer that was moved. Each step does only what is
+missing, so that releasing what is current already changes nothing, and mends what somebody has changed by hand.
 """
 
 from __future__ import annotations

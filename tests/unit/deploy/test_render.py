@@ -81,6 +81,8 @@ def test_every_template_file_of_the_tree_is_rendered_by_something() -> None:
         "nginx/conf.d/_server.j2",
         "nginx/errors/error.html.j2",
         "nginx/errors/error.json.j2",
+        "nginx/maintenance/http.conf.j2",
+        "nginx/maintenance/server.conf.j2",
     }
     found = {
         str(path.relative_to(TREE))
