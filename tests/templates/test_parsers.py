@@ -47,7 +47,8 @@ def rendered(profile: str, folder: Path, assignments: list[str], *, parts: tuple
         release={"id": "r1", "root": f"{folder}/root/release"},
     )
     write(render(stack, *parts))
-    install_rendered(stack)
+    if "release" in parts:
+        install_rendered(stack)
     return stack
 
 

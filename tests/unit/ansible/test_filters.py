@@ -59,7 +59,8 @@ def test_maintenance_is_what_the_command_on_a_host_would_write() -> None:
     on = stack.stack_maintenance(values, wish)
     names = [str(Path(file["path"]).relative_to("/etc/cloudeye/maintenance")) for file in on["files"]]
     assert names == ["pages/503.html", "pages/503.json", "state.json", "http.conf", "server.conf"]
-    assert on["included"] in stack.stack_balancer_files({"fleet": {"app": ["198.18.0.12"]}})[0]["content"]
+    sites = {file["path"]: file["content"] for file in stack.stack_balancer_files({"fleet": {"app": ["198.18.0.12"]}})}
+    assert on["included"] in sites[on["site"]]
     with pytest.raises(AnsibleFilterError, match="maintenance_allow 'x'"):
         stack.stack_maintenance(values, {**wish, "allow": ["x"]})
     with pytest.raises(AnsibleFilterError, match="-e maintenance_state=on, or off"):
