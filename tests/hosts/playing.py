@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +95,31 @@ def play(made: HostSet, playbook: str, *arguments: str, checkout: Path = CHECKOU
     line = " ".join([playbook, *(word for word in arguments if word in ("--check", "--tags"))])
     REPORT.plays.append((f"{made.layout} {made.shape}", line, said, seconds))
     return Played(playbook, process.returncode, output, seconds, recap)
+
+
+def play_and_kill(made: HostSet, playbook: str, *arguments: str, at: str) -> None:
+    """Run a playbook, and kill it with SIGKILL as soon as it says something; what it has begun on a host goes on."""
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    with subprocess.Popen(
+        [program, "--inventory", str(made.inventory), playbook, *arguments],
+        cwd=CHECKOUT / "ansible",
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if at in line:
+                break
+        else:
+            raise AssertionError(f"{playbook} never said {at!r}:\n{''.join(said)[-6000:]}")
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def copy_of_checkout(folder: Path) -> Path:

@@ -17,7 +17,7 @@ import pytest
 from tests.hosts import breaking
 from tests.hosts.deployed import QUICK, Deployment, bare_hosts
 from tests.hosts.job import sees_a_site_up_and_down
-from tests.hosts.playing import commit, copy_of_checkout
+from tests.hosts.playing import commit, copy_of_checkout, play_and_kill
 from tests.hosts.probing import Probe
 from tests.hosts.report import REPORT
 from tests.hosts.shell import run
@@ -221,6 +221,89 @@ def test_the_next_release_loses_no_request_and_rollback_brings_the_one_before_ba
     assert one.all_running()
     assert load.tally.failed == 0, load.tally
     assert back.tally.failed == 0, back.tally
+
+
+# -- rotating secrets -----------------------------------------------------------------------------------------------
+
+
+def pair_of(one: Deployment) -> dict[str, str]:
+    """The tokens of a new session of the first admin."""
+    body = {"email": one.stack["app"]["admin_email"], "password": one.secret("admin_password")}
+    status, answer = one.ask("POST", "/api/v1/auth/login", body)
+    assert status == 200, answer
+    pair: dict[str, str] = answer["data"]
+    return pair
+
+
+def accounts(one: Deployment) -> list[str]:
+    """The accounts of the database that begin with the stack's name."""
+    said = one.app.run("mariadb --batch --skip-column-names -e 'SELECT User FROM mysql.user'", root=True, check=True)
+    return sorted({name for name in said.out.split() if name.startswith(one.name)})
+
+
+@pytest.mark.timeout(1200)
+def test_a_rotation_of_secrets_loses_no_request_and_no_login(one: Deployment) -> None:
+    key, login, before = one.secret("secret_key"), one.secret("database_password"), pair_of(one)
+    assert accounts(one) == [one.name]
+    make, asked = site_posts(before["access_token"], f"rotated-secrets-{time.time_ns()}")
+    with Load(one.url, make, clients=4, pause=0.05) as load:
+        played = one.play("rotate-secrets.yml", "-v", "--diff").went_well()
+    REPORT.loads.append(("rotate-secrets.yml", str(load.tally)))
+    assert load.tally.failed == 0, load.tally
+    prefix = next(iter(asked)).rpartition("-")[0]
+    assert sorted(breaking.site_names(one, before["access_token"], prefix)) == sorted(asked), "each was added once"
+    new = [one.secret("secret_key"), one.secret("database_password").partition("\n")[0]]
+    assert not {key, login} & {*new}
+    assert [value for value in (key, login, *new) if value in played.output] == []
+    assert accounts(one) == [f"{one.name}_b"]
+    assert one.ask("GET", "/api/v1/auth/me", token=before["access_token"])[0] == 200
+    assert one.ask("POST", "/api/v1/auth/refresh", {"refresh_token": before["refresh_token"]})[0] == 200
+    assert one.play("deploy.yml").went_well().changes == [], "provisioning keeps what it finds"
+    again = one.play("rotate-secrets.yml")
+    assert again.status != 0
+    assert "was rotated already" in again.output
+    assert again.changed == 0
+
+
+@pytest.mark.timeout(1200)
+def test_the_key_before_goes_when_asked_and_before_its_time_only_by_force(one: Deployment) -> None:
+    kept, key = pair_of(one), one.secret("secret_key_previous")
+    assert key == one.secret("proof_key")
+    refused = one.play("rotate-secrets.yml", "-e", "rotate_drop_previous=true")
+    assert refused.status != 0
+    assert "may be good until" in refused.output
+    assert one.secret("secret_key_previous") == key
+    make, _ = site_posts(kept["access_token"], f"dropped-{time.time_ns()}")
+    with Load(one.url, make, clients=4, pause=0.05) as load:
+        one.play("rotate-secrets.yml", "-e", "rotate_drop_previous=true", "-e", "rotate_force=true").went_well()
+    REPORT.loads.append(("rotate-secrets.yml, dropping the key before", str(load.tally)))
+    assert load.tally.failed == 0, load.tally
+    assert not one.app.run(f"test -e {one.stack['paths']['secrets']}/secret_key_previous", root=True).ok
+    assert one.ask("GET", "/api/v1/auth/me", token=kept["access_token"])[0] == 200
+
+
+KILLED_AT = ("Write the next values", "Make the account", "Accept", "Write the values", "Use them", "Take it away")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_rotation_that_is_killed_at_any_step_is_finished_by_the_next(one: Deployment) -> None:
+    before, login = pair_of(one), one.secret("database_password")
+    make, _ = site_posts(before["access_token"], f"killed-{time.time_ns()}")
+    force = ("-e", "rotate_force=true")
+    with Load(one.url, make, clients=4, pause=0.1) as load:
+        for step in KILLED_AT:
+            play_and_kill(one.made, "rotate-secrets.yml", *force, at=f": {step}")
+            assert one.ask("GET", "/api/v1/auth/me", token=before["access_token"])[0] == 200, step
+        one.play("rotate-secrets.yml", *force).went_well()
+    REPORT.loads.append((f"rotate-secrets.yml, killed {len(KILLED_AT)} times", str(load.tally)))
+    assert load.tally.failed == 0, load.tally
+    assert one.secret("database_password") != login
+    assert len(accounts(one)) == 1
+    names = one.app.run(f"ls {one.stack['paths']['secrets']}", root=True, check=True).out.split()
+    assert [name for name in names if name.endswith("_next")] == []
+    assert one.ask("GET", "/api/v1/auth/me", token=before["access_token"])[0] == 200
+    assert one.all_running()
 
 
 # -- logs -----------------------------------------------------------------------------------------------------------

@@ -111,15 +111,22 @@ def stack_secret_values(
 
     Args:
         names: of the secrets.
-        variables: the `vault_*` variables by the secret's name; an empty one does not count.
+        variables: the `vault_*` variables by the secret's name; an empty one does not count. That of `x_next` stands
+            for that of `x` once a rotation has brought it to the hosts. The account that a rotation has put below a
+            password stays there.
         hosts: whose `secrets_found` are looked at, the first that has one decides for all.
         hostvars: Ansible's.
     """
     values = {}
     for name in names:
         found = [hostvars[host].get("secrets_found", {}).get("found", {}).get(name) for host in hosts]
-        known = [value for value in (variables.get(name), *found) if value]
-        values[name] = str(known[0]) if known else secrets.token_urlsafe(36)
+        known = next((str(value) for value in found if value), "")
+        first, newline, account = known.partition("\n")
+        given = str(variables.get(name) or "")
+        if not given or first == variables.get(f"{name}_next"):
+            values[name] = known or given or secrets.token_urlsafe(36)
+        else:
+            values[name] = f"{given}{newline}{account}"
     return values
 
 

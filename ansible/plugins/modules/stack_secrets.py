@@ -27,6 +27,10 @@ found:
   description: The secrets by name.
   type: dict
   returned: always
+changed_at:
+  description: When each file was last changed, in seconds since the epoch.
+  type: dict
+  returned: always
 """
 
 import os
@@ -54,8 +58,10 @@ def main():
     # Judged by Ansible, not by us: when the task forgot it, nothing is handed out.
     if not module.no_log:
         module.fail_json(msg="the task that reads secrets must say no_log: true")
-    values = {name: read(os.path.join(module.params["path"], name)) for name in module.params["names"]}
-    module.exit_json(changed=False, found={name: value for name, value in values.items() if value})
+    paths = {name: os.path.join(module.params["path"], name) for name in module.params["names"]}
+    values = {name: read(path) for name, path in paths.items()}
+    found = {name: value for name, value in values.items() if value}
+    module.exit_json(changed=False, found=found, changed_at={name: os.stat(paths[name]).st_mtime for name in found})
 
 
 if __name__ == "__main__":

@@ -212,6 +212,7 @@ class TestSecrets:
         (tmp_path / "one").write_text("value\n")
         answer = call("stack_secrets", no_log=True, path=str(tmp_path), names=["one", "two"])
         assert answer["found"] == {"one": "value"}
+        assert answer["changed_at"] == {"one": (tmp_path / "one").stat().st_mtime}
 
     def test_it_refuses_a_task_that_would_show_them(self, call: Call, tmp_path: Path) -> None:
         (tmp_path / "one").write_text("value\n")

@@ -89,7 +89,9 @@ def test_a_task_asks_no_distribution_what_it_is(file: Path, task: dict[str, Any]
 def test_a_task_that_handles_a_secret_says_nothing_of_it(file: Path, task: dict[str, Any]) -> None:
     text = yaml.safe_dump({key: value for key, value in task.items() if key != "name"})
     secret = re.search(
-        r"secrets_values|__secrets_files|stack_secrets|database_account_password|certificate_key_file", text
+        r"secrets_values|__secrets_files|stack_secrets|database_account_password|certificate_key_file"
+        r"|rotate_plan\.(next|files|account)\b \|",
+        text,
     )
     if secret:
         assert task.get("no_log") is True, secret.group()
