@@ -92,6 +92,7 @@ def say(capsys: pytest.CaptureFixture[str], line: str) -> None:
         print(line, flush=True)
 
 
+@pytest.mark.timeout(7200)  # in full
 def test_a_release_killed_at_each_boundary_serves_on_and_is_put_right(
     bench: Bench, killer: Killer, full: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_release_killed_at_each_boundary_serves_on_and_is_put_right(
     assert ledger.read(bench.root / "ledger.jsonl").problems == []
 
 
+@pytest.mark.timeout(7200)
 def test_a_resume_that_is_killed_is_resumed(bench: Bench, killer: Killer, full: bool) -> None:
     old = bench.current()
     source = bench.unpack(bench.edit("src/hello/wsgi.py", "pong!", "pong r!"))

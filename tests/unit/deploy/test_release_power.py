@@ -51,6 +51,7 @@ def after_the_cut(disk: Path, folder: Path) -> Path:
     return mounted
 
 
+@pytest.mark.timeout(7200)  # in full
 def test_after_a_power_cut_the_disk_holds_whole_releases_and_what_was_begun(
     bench: Bench, disk: Path, tmp_path: Path, full: bool
 ) -> None:
