@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -15,7 +15,7 @@ from deploy.journal import Journal
 from deploy.layout import Host, actor, now
 from deploy.lock import lock
 from deploy.render import TREE
-from deploy.steps import Outcome, ReleaseError, Run, Say
+from deploy.steps import Companion, Outcome, ReleaseError, Run, Say
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -40,7 +40,8 @@ def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterat
         before = host.pointed(host.current)
         journal = _begin(host, action, what, before)
         run = Run(say, journal)
-        entry = {"time": now(), "action": action, "what": what, "actor": actor(), "host": socket.gethostname()}
+        entry: dict[str, Any] = {"time": now(), "action": action, "what": what}
+        entry |= {"actor": actor(), "host": socket.gethostname()}
         entry["run"] = journal.run
         with _signals_raise(run):
             try:
@@ -52,12 +53,12 @@ def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterat
                     error.message += "\nCould not be taken back: " + "; ".join(problems)
                 error.outcome = run.outcome(host.pointed(host.current), before)
                 entry.update(outcome="failed", step=error.step, instance=error.instance, message=error.message)
-                if _record(host, error.outcome, entry, say) and not problems:
+                if _record(host, run, error.outcome, entry) and not problems:
                     journal.close()
                 raise
-            if not run.changed or _record(
-                host, run.outcome(host.pointed(host.current), before), {**entry, "outcome": "done"}, say
-            ):
+            _ignore_signals()
+            entry.update(outcome="done")
+            if not run.changed or _record(host, run, run.outcome(host.pointed(host.current), before), entry):
                 journal.close()
 
 
@@ -78,23 +79,30 @@ def _begin(host: Host, action: str, what: str, before: str) -> Journal:
         raise ReleaseError(f"{host.journal} cannot be written: {error.strerror}; nothing was changed") from error
 
 
-def _record(host: Host, outcome: Outcome, entry: dict[str, str], say: Say) -> bool:
+def _record(host: Host, run: Run, outcome: Outcome, entry: dict[str, Any]) -> bool:
     """Write the run into the ledger; where that cannot be, the journal stays, and a resume writes it."""
     facts = {"migrations": outcome.migrations, "backup": outcome.backup}
-    line: dict[str, Any] = {
-        **entry,
-        "previous": outcome.previous,
-        "current": outcome.release,
-        "steps": outcome.steps,
-        "requests": outcome.requests,
-        **{name: fact for name, fact in facts.items() if fact},
-    }
+    entry |= {"previous": outcome.previous, "current": outcome.release}
+    entry |= {"steps": outcome.steps, "requests": outcome.requests}
+    entry |= {name: fact for name, fact in facts.items() if fact}
+    _tell(run, lambda companion: companion.ending(entry))
+    recorded = True
     try:
-        ledger.append(host.ledger, line)
+        ledger.append(host.ledger, entry)
     except OSError as error:
-        say(f"{host.ledger} cannot be written: {error.strerror}; `stack resume` will do it")
-        return False
-    return True
+        run.say(f"{host.ledger} cannot be written: {error.strerror}; `stack resume` will do it")
+        recorded = False
+    _tell(run, lambda companion: companion.recorded(entry))
+    return recorded
+
+
+def _tell(run: Run, what: Callable[[Companion], object]) -> None:
+    """Whatever goes wrong with what goes along with a run, the run has ended as it has."""
+    for companion in run.companions:
+        try:
+            what(companion)
+        except Exception as error:
+            run.say(f"{type(companion).__name__.lower()}: {type(error).__name__}: {error}")
 
 
 @contextmanager
@@ -114,4 +122,5 @@ def _signals_raise(run: Run) -> Iterator[None]:
 
 def _ignore_signals() -> None:
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        # not SIG_IGN, which the programs that we start would inherit
+        signal.signal(number, lambda *_: None)

@@ -13,15 +13,19 @@ import os
 import subprocess
 import tarfile
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from deploy import manifest, migrations
+from deploy import hooks, manifest, migrations
 from deploy.manifest import Manifest
 
 # What a release is made of; nothing else in the tree matters to a build.
-PARTS = ("src", "deploy", "nginx", "supervisor", "systemd", "gunicorn.conf.py", "requirements", "pyproject.toml")
+PARTS = (
+    *("src", "deploy", "nginx", "supervisor", "systemd", "gunicorn.conf.py", "requirements", "pyproject.toml"),
+    hooks.FOLDER,
+)
 
 
 class BuildError(Exception):
@@ -59,6 +63,9 @@ def build(tree: Path, output: Path | None = None, *, allow_dirty: bool = False) 
             f"these files differ from the commit; commit them, or build a marked release with --allow-dirty:\n{shown}"
         )
     names = _files(tree, dirty=bool(changes))
+    wrong = hooks.problems(names, lambda name: os.access(tree / name, os.X_OK))
+    if wrong:
+        raise BuildError("\n".join(wrong))
     commit = _git(tree, "rev-parse", "HEAD").strip()
     seconds = int(_git(tree, "show", "-s", "--format=%ct", "HEAD"))
     time = datetime.fromtimestamp(seconds, UTC)
@@ -81,6 +88,29 @@ def build(tree: Path, output: Path | None = None, *, allow_dirty: bool = False) 
     os.replace(partial, target)
     sha256 = hashlib.sha256(content).hexdigest()
     return Built(release_id, commit, made.version, str(target), sha256, len(names), bool(changes))
+
+
+def build_with_hooks(
+    tree: Path, output: Path | None, *, allow_dirty: bool, timeout: float, say: Callable[[str], None]
+) -> Built:
+    """Build the archive of a checkout between its hooks before-build and after-build.
+
+    Args:
+        tree, output, allow_dirty: as `build` takes them.
+        timeout: seconds that each hook may take.
+        say: takes one line of progress.
+
+    Raises:
+        BuildError: before-build failed, and nothing was built; or as `build` does.
+    """
+    told = {"ACTION": "build", "COMMIT": _git(tree, "rev-parse", "HEAD").strip()}
+    ran = hooks.run(tree, "before-build", told, timeout=timeout, start=hooks.start_here, say=say)
+    if ran and ran.failed:
+        raise BuildError("\n".join([ran.failed, *(f"  {line}" for line in ran.output)]))
+    built = build(tree, output, allow_dirty=allow_dirty)
+    told |= {"RELEASE": built.id, "VERSION": built.version, "ARCHIVE": os.path.abspath(built.path)}
+    hooks.run(tree, "after-build", told, timeout=timeout, start=hooks.start_here, say=say)
+    return built
 
 
 def _git(tree: Path, *arguments: str) -> str:

@@ -15,7 +15,17 @@ from typing import Any
 from deploy import local, maintenance_cli, operate_cli, orphans
 from deploy.render import TREE, render, write
 from deploy.rules import leaves, value_of
-from deploy.stack import PROFILES, Layer, StackError, env_file_layer, load, load_with_origin, read_yaml, set_layer
+from deploy.stack import (
+    PROFILES,
+    Layer,
+    StackError,
+    env_file_layer,
+    load,
+    load_with_origin,
+    read_yaml,
+    scale_layer,
+    set_layer,
+)
 
 EPILOG = """\
 exit status: 0 done (or nothing to do), 1 it failed, 2 a value or an argument does not fit, 3 not healthy
@@ -90,7 +100,8 @@ def _layers(args: argparse.Namespace, *, again: bool = False) -> tuple[str, list
     if config:
         if not config.is_file():
             raise StackError([f"--config {config}: there is no such file"])
-        return args.profile or "host", [Layer(str(config), read_yaml(config)), set_layer(args.set or [])]
+        layers = [Layer(str(config), read_yaml(config)), *scale_layer(config), set_layer(args.set or [])]
+        return args.profile or "host", layers
     profile, assignments = args.profile or "local", args.set
     if again and profile == "local" and assignments is None:
         assignments = local.remembered()

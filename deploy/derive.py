@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 # What a process may open beside its pool: the driver has so many connections in opening or killing (docs/driver.md).
 BESIDE_POOL = 8
+NOTIFY_SECRET = "notify_secret"  # noqa: S105 - the name of a file; the engine's, so no process is told where it lies
 FOR_PEOPLE = 20  # connections that are left for whoever looks after the server
 
 
@@ -52,6 +53,7 @@ def derive(values: Mapping[str, Any], *, profile: str, release: Mapping[str, str
     listen = values["nginx"]["listen"][0]
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(listen, listen)  # noqa: S104 - how we reach it
     stack["nginx"]["url"] = f"{scheme}://{host}" + ("" if port == default_port else f":{port}")
+    stack["nginx"]["closing"] = f"{paths['run']}/closing"  # there while nginx is about to be reloaded
     # What the app is told that it is called where an answer is kept for everybody.
     stack["nginx"]["public_host"] = urlsplit(values["app"]["public_url"] or stack["nginx"]["url"]).netloc
     stack["maintenance"]["folder"] = f"{paths['etc']}/maintenance"  # as deploy/maintenance.py has it
@@ -77,6 +79,7 @@ def given_secrets(values: Mapping[str, Any]) -> dict[str, str]:
     asked = (
         ("mail_password", "mail.user", values["mail"]["user"]),
         ("oidc_client_secret", "oidc.introspect", values["oidc"]["introspect"]),
+        (NOTIFY_SECRET, "releases.notify_url", values["releases"]["notify_url"]),
         *((name, "app.secrets", True) for name in values["app"]["secrets"]),
     )
     return {name: key for name, key, needed in asked if needed}
@@ -184,7 +187,7 @@ def settings(stack: Mapping[str, Any]) -> dict[str, str]:
         "GUNICORN_RELOAD": api["reload"],
         "GUNICORN_RUN_DIR": paths["run"],
     }
-    for name in ("mail_password", "oidc_client_secret", *stack["secrets"]):
+    for name in ("mail_password", "oidc_client_secret", *(name for name in stack["secrets"] if name != NOTIFY_SECRET)):
         values[f"APP_{name.upper()}_FILE"] = f"{secrets}/{name}" if name in stack["secrets"] else ""
     # For the application alone: each key of these sections as it is.
     for section in ("sync", "attempts", "mail", "oidc"):

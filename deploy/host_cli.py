@@ -6,18 +6,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from deploy import build as building
-from deploy import incoming, instances, ledger, local, resume, tree, venvs, wheels
+from deploy import incoming, instances, ledger, local, resume, scaling, status, tree, venvs, wheels
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
 from deploy.render import TREE
-from deploy.stack import Layer, StackError, load, read_yaml, set_layer
+from deploy.stack import SCALE_FILE, Layer, StackError, load, read_yaml, scale_layer, set_layer
 from deploy.steps import Outcome, ReleaseError
 
 Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -25,6 +25,7 @@ Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.Arg
 BUILD_HELP = """\
   stack build                          dist/<project>-<id>.tar.gz from a clean git tree
   stack build --json                   {"id": ..., "path": ..., "sha256": ..., ...} for programs
+hooks/before-build and hooks/after-build of the tree run around it; what they are told: docs/releases.md
 """
 WHEELS_HELP = """\
 On a machine with a compiler and the OS and Python of the hosts:
@@ -41,6 +42,14 @@ The first host of a fleet migrates; the others get --no-migrate. Standard output
 and after a failure (exit status 1) "failed": true with "step", "instance", "message" and "log" as well.
 By hand, on a host that has a release already, the archive itself will do:
   stack release cloudeye-ID.tar.gz
+"""
+SCALE_HELP = """\
+  stack scale --instances 3            three gunicorn masters on each port
+  stack scale --ports 3 --dry-run      what a third port would do
+  stack scale --reset                  back to what stack.yml says
+It is a release of the commit that is current with other values: checked, rehearsed, rolled through the health gates,
+taken back when it fails, recorded, and `stack rollback` goes back. nginx lets go of a port before its processes stop.
+The values lie in scale.yml beside stack.yml and win over it; each release says so. --json is that of `stack release`.
 """
 CONSOLE_HELP = """\
   stack console                        `flask shell`: Python with the application's context
@@ -98,6 +107,15 @@ def add_commands(command: Command) -> None:
     sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
     _common(sub)
 
+    sub = command("scale", run_scale, "change the number of ports or instances, losing no request")
+    _epilog(sub, SCALE_HELP)
+    number = _above_zero
+    sub.add_argument("--ports", type=number, metavar="N", help="so many ports: those there are first, then free ones")
+    sub.add_argument("--instances", type=number, metavar="N", help="so many instances on each port")
+    sub.add_argument("--reset", action="store_true", help="go back to what stack.yml says")
+    sub.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+    _common(sub)
+
     sub = command("releases", run_releases, "list the releases on this host")
     _json(sub)
 
@@ -132,6 +150,12 @@ def _account(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--account", help="whose processes these are when called by root; stack.name when not given")
 
 
+def _above_zero(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
+
+
 def _common(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for the stack's lock")
     _account(sub)
@@ -139,8 +163,9 @@ def _common(sub: argparse.ArgumentParser) -> None:
 
 
 def run_build(args: argparse.Namespace) -> int:
+    timeout = _loader(args)(None)["releases"]["hook_timeout"]
     try:
-        built = building.build(TREE, args.output, allow_dirty=args.allow_dirty)
+        built = building.build_with_hooks(TREE, args.output, allow_dirty=args.allow_dirty, timeout=timeout, say=_say)
     except building.BuildError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 1
@@ -168,9 +193,18 @@ def run_release(args: argparse.Namespace) -> int:
             return _release_archive(args, host)
         source = Path(os.path.abspath(args.source))
         options = Options(args.wheels and Path(os.path.abspath(args.wheels)), args.migrate, args.contract, args.wait)
-        return _print(args, engine.release(host, source, load, options, _say))
+        outcome = engine.release(host, source, load, options, _say)
+        return _print(args, replace(outcome, notes=_kept(args)))
 
     return _reporting(args, work)
+
+
+def _kept(args: argparse.Namespace) -> list[str]:
+    """What `stack scale` asked for and the release has kept."""
+    config = _config(args)
+    if config is None:
+        return []
+    return scaling.kept(_loader(args, scaled=[])(None), _loader(args)(None), config.with_name(SCALE_FILE))
 
 
 def _release_archive(args: argparse.Namespace, host: Host) -> int:
@@ -184,8 +218,10 @@ def _release_archive(args: argparse.Namespace, host: Host) -> int:
 
 def run_rollback(args: argparse.Namespace) -> int:
     def work() -> int:
-        host = Host.of(_loader(args)(None), args.account)
-        return _print(args, engine.rollback(host, args.id, Options(wait=args.wait), _say))
+        stack = _loader(args)(None)
+        host = Host.of(stack, args.account)
+        outcome = engine.rollback(host, stack, args.id, Options(wait=args.wait), _say)
+        return _print(args, replace(outcome, notes=scaling.awaited(status.values_of_current(host) or stack, stack)))
 
     return _reporting(args, work)
 
@@ -212,6 +248,32 @@ def run_resume(args: argparse.Namespace) -> int:
         fields = {"verdict": resumed.verdict, "message": resumed.message, **asdict(resumed.outcome)}
         print(json.dumps(fields) if args.json else resumed.message)
         return 0
+
+    return _reporting(args, work)
+
+
+def run_scale(args: argparse.Namespace) -> int:
+    def work() -> int:
+        config = _config(args)
+        if config is None:
+            raise StackError(
+                ["--config is missing: a host has /etc/NAME/stack.yml; a checkout: stack up --set api.KEY="]
+            )
+        path = config.with_name(SCALE_FILE)
+        base = _loader(args, scaled=[])(None)
+        now = base if args.reset else _loader(args)(None)
+        values = {} if args.reset else scaling.wanted(base, now, args.ports, args.instances)
+        load_scaled = _loader(args, scaled=[Layer("stack scale", {"api": values})] if values else [])
+        then, host = load_scaled(None), Host.of(base, args.account)
+        running = status.values_of_current(host) or now
+        words = scaling.changes(running, then)
+        if args.dry_run:
+            print(
+                json.dumps({"changed": bool(words), "changes": words}) if args.json else "\n".join(words or ["nothing"])
+            )
+            return 0
+        outcome = scaling.scale(host, load_scaled, path, scaling.text_of(values), words, Options(wait=args.wait), _say)
+        return _print(args, replace(outcome, notes=scaling.kept(base, then, path)))
 
     return _reporting(args, work)
 
@@ -282,16 +344,29 @@ def run_exec(args: argparse.Namespace) -> int:
     return _reporting(args, work)
 
 
-def _loader(args: argparse.Namespace) -> tree.Load:
-    """What loads the host's stack for a release: the profile `host` and the overrides in --config."""
+def _config(args: argparse.Namespace) -> Path | None:
+    """The host's stack.yml."""
     config = args.config or (Path(os.environ["STACK_CONFIG"]) if os.environ.get("STACK_CONFIG") else None)
     if args.profile not in (None, "host"):
         raise StackError([f"{args.profile}: releases are for hosts; a checkout is served by `stack up`"])
     if config is not None and not config.is_file():
         raise StackError([f"--config {config}: there is no such file"])
 
+    return config
+
+
+def _loader(args: argparse.Namespace, *, scaled: Sequence[Layer] | None = None) -> tree.Load:
+    """What loads the host's stack for a release: the profile `host`, the overrides in --config, and what scales it.
+
+    Args:
+        args: the command line.
+        scaled: instead of what lies in scale.yml beside --config.
+    """
+    config = _config(args)
+
     def load_for(release: Mapping[str, str] | None) -> dict[str, Any]:
         layers = [Layer(str(config), read_yaml(config))] if config else []
+        layers += (scale_layer(config) if config else []) if scaled is None else scaled
         return load("host", layers=[*layers, set_layer(args.set or [])], release=release)
 
     return load_for
@@ -302,6 +377,8 @@ def _say(line: str) -> None:
 
 
 def _print(args: argparse.Namespace, outcome: Outcome) -> int:
+    for note in outcome.notes:
+        _say(note)
     if args.json:
         print(json.dumps(asdict(outcome)), flush=True)
     elif outcome.changed:

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ class Nginx:
         self._config = f"{stack['paths']['nginx_conf']}/nginx.conf"
         self._folder = stack["paths"]["nginx_conf"]
         self._binary = stack["nginx"]["binary"]
+        # The values may be those of an older release, which knew neither.
+        self._closing = Path(stack["nginx"].get("closing", ""))
+        self._closing_seconds = stack["timeouts"].get("let_go", 0)
         self._pidfile = Path("/run/nginx.pid" if self._by_systemd else f"{stack['paths']['run']}/nginx.pid")
 
     def pid(self) -> int | None:
@@ -53,6 +57,30 @@ class Nginx:
         self.test()
         pid = self.pid()
         before = children(pid) if pid else []
+        with self._connections_closing() if pid else nullcontext():
+            self._load(pid)
+            _wait_until_retired(before)
+
+    @contextmanager
+    def _connections_closing(self) -> Iterator[None]:
+        """Have clients let go of their connections: nginx closes idle ones at a reload without a word.
+
+        Each answer says that its connection closes, as long as this lasts and for some time before it. Whoever asks
+        less often than that may still meet a closed connection.
+        """
+        try:
+            # Not through a link: on a host the folder is the account's, and this is root.
+            os.close(os.open(self._closing, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+        except OSError:  # such as on a balancer, which has no such folder
+            yield
+            return
+        try:
+            time.sleep(self._closing_seconds)
+            yield
+        finally:
+            self._closing.unlink(missing_ok=True)
+
+    def _load(self, pid: int | None) -> None:
         if self._by_systemd:
             # reload-or-restart also starts one that is stopped
             self._run("nginx cannot be reloaded", ["systemctl", "reload-or-restart", "nginx"])
@@ -60,7 +88,6 @@ class Nginx:
             self._run("nginx cannot be started", self._command())
         else:
             os.kill(pid, signal.SIGHUP)
-        _wait_until_retired(before)
 
     def stop(self, *, patience: float = 10.0) -> bool:
         """Let the nginx of a checkout finish its requests and end; return whether it was running."""

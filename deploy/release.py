@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import ledger, manifest, migrating, preflight, tree, venvs
+from deploy.around import Around
 from deploy.attempt import attempt
 from deploy.commands import flask, python
 from deploy.layout import Host
@@ -57,6 +58,7 @@ def release(host: Host, source: Path, load: Load, options: Options, say: Say) ->
         ReleaseError: after everything that was moved has been put back.
     """
     with attempt(host, "release", source.name, options.wait, say) as run:
+        around = Around(run, host, "release", load(None), migrates=options.migrate)
         with run.step("verify"):
             try:
                 archive = manifest.verify(source)
@@ -66,8 +68,10 @@ def release(host: Host, source: Path, load: Load, options: Options, say: Say) ->
             stack = load({"id": archive.id, "root": str(host.current)})
             recipe = venvs.recipe(stack, source)
             preflight.check(host, stack, source, new_venv=not venvs.is_complete(host, recipe.name))
-        with run.step("unpack") as step:
             planned = tree.plan(host, archive, load, recipe.name)
+        around.aim(planned.name, source, archive)
+        around.before("release")
+        with run.step("unpack") as step:
             step.changed = tree.unpack(host, source, planned, recipe.python)
             mended = planned.exists and step.changed
         with run.step("venv") as step:
@@ -75,18 +79,20 @@ def release(host: Host, source: Path, load: Load, options: Options, say: Say) ->
         # Values that are in no rendered file, such as timeouts.health, are taken as they are now.
         incoming = replace(tree.open_release(host, planned.name), stack=planned.stack)
         before = host.pointed(host.current)
+        around.aim(incoming.name, incoming.root, archive)
         contract = options.migrate and options.contract
-        _bring(run, host, incoming, migrate=options.migrate, force=mended, contract=contract, proves=True)
+        bring(run, around, host, incoming, migrate=options.migrate, force=mended, contract=contract, proves=True)
         with run.step("prune") as step:
             step.changed = prune(host, stack["releases"]["keep"], source)
     return run.outcome(incoming.name, before)
 
 
-def rollback(host: Host, name: str, options: Options, say: Say) -> Outcome:
+def rollback(host: Host, stack: Mapping[str, Any], name: str, options: Options, say: Say) -> Outcome:
     """Bring a host back to a release that lies on it; migrations are never undone.
 
     Args:
         host: where.
+        stack: the host's values.
         name: its id; the release before the current one when empty.
         options: how; `migrate` and `wheels` do not count.
         say: takes one line of progress.
@@ -95,6 +101,7 @@ def rollback(host: Host, name: str, options: Options, say: Say) -> Outcome:
         ReleaseError: when there is no such release, or as `release` does.
     """
     with attempt(host, "rollback", name or "the previous release", options.wait, say) as run:
+        around = Around(run, host, "rollback", stack)
         with run.step("verify"):
             wanted = name or host.pointed(host.previous)
             if not wanted:
@@ -104,7 +111,9 @@ def rollback(host: Host, name: str, options: Options, say: Say) -> Outcome:
                 raise ReleaseError(f"the venv of release {wanted} is gone; release that commit again")
             migrating.refuse_lost(host, target)
         before = host.pointed(host.current)
-        _bring(run, host, target, migrate=False, force=False)
+        around.aim(target.name, target.root, target.manifest)
+        around.before("release")
+        bring(run, around, host, target, migrate=False, force=False)
     return run.outcome(target.name, before)
 
 
@@ -121,8 +130,16 @@ def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Opt
     return run.outcome(current, current)
 
 
-def _bring(
-    run: Run, host: Host, target: Release, *, migrate: bool, force: bool, contract: bool = False, proves: bool = False
+def bring(
+    run: Run,
+    around: Around,
+    host: Host,
+    target: Release,
+    *,
+    migrate: bool,
+    force: bool,
+    contract: bool = False,
+    proves: bool = False,
 ) -> None:
     """The steps that every way to a release has in common.
 
@@ -145,6 +162,7 @@ def _bring(
         if proves:
             with run.step("way back"):
                 migrating.prove_way_back(run, host, before)
+    around.before("switch")
     traffic = Traffic(target.stack)
     run.count(traffic.count)
     with run.step("supervisor") as step:
@@ -161,6 +179,7 @@ def _bring(
         roll.confirm()
     watched = proves and target.stack["releases"]["watch_seconds"] > 0
     complete(run, host, target, traffic.watch if watched else None)
+    around.after("switch")
 
 
 def prune(host: Host, keep: int, source: Path) -> bool:

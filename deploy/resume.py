@@ -196,6 +196,7 @@ def tidy(host: Host, stack: Mapping[str, Any] | None) -> None:
     aside = [*host.instances.glob(".*.new"), *host.root.glob(".*.new")]
     if stack:
         aside += Path(stack["supervisor"]["programs"]).glob(".*.conf.*")
+        aside.append(Path(stack["nginx"].get("closing", host.root / ".closing")))  # of a reload that did not come
         aside += Path(stack["paths"]["nginx_conf"], "conf.d").glob(f".{stack['stack']['name']}.conf.*")
     for path in aside:
         path.unlink(missing_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from deploy import durable, instances, sections
+from deploy.drain import Drain
 from deploy.instances import Process, Supervisor
 from deploy.layout import Host
 from deploy.sections import Sections
@@ -129,9 +131,15 @@ class Roll:
         return True
 
     def groups(self) -> bool:
-        """Load the sections that changed and drop those that went; return whether there were any."""
+        """Load the sections that changed and drop those that went; return whether there were any.
+
+        A group stops only when nginx has let go of its port: those that went are in the site no longer.
+        """
+        drain = Drain(self._run, self._stack)
         for group in self._changed:
             self._run.say(f"{group}: its section changed")
+            for port in self._ports(group):
+                drain.take_out(port)
             self._run.will_change("group", f"the old section of {group}", group=group, files=self._sections.before)
             members = [process for process in instances.with_pointer(self._stack) if process["group"] == group]
             for process in members:
@@ -139,11 +147,18 @@ class Roll:
             self._supervisor.replace(group)
             for process in members:
                 instances.gate(self._stack, process, self._release.name)
+        drain.put_back()
         for group in self._removed:
             self._run.say(f"{group}: gone")
+            for port in self._ports(group):
+                drain.take_out(port)
             self._run.will_change("group", f"the group {group}", group=group, files=self._sections.before)
             self._supervisor.remove(group)
         return bool(self._changed or self._removed)
+
+    def _ports(self, group: str) -> list[int]:
+        """The port of a group; none of sync's."""
+        return [int(group.removeprefix("api-"))] if re.fullmatch(r"api-\d+", group) else []
 
 
 def complete(run: Run, host: Host, target: Release, watch: Callable[[Say], object] | None = None) -> None:

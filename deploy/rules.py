@@ -60,6 +60,7 @@ OWN_SECRETS = {
     "admin_password",
     "mail_password",
     "oidc_client_secret",
+    "notify_secret",
 }
 
 ALIAS = re.compile(r"(/[\w.-]+)+=(/[\w.-]+)+")
@@ -142,6 +143,8 @@ def _application(stack: Mapping[str, Any]) -> Iterator[str]:
     for origin in stack["app"]["cors_origins"]:
         if not ORIGIN.fullmatch(origin):
             yield f"app.cors_origins holds {origin!r}: it must be an origin such as https://app.example.com"
+    if stack["releases"]["notify_url"] and not re.fullmatch(r"https?://[^\s/]\S*", stack["releases"]["notify_url"]):
+        yield f"releases.notify_url is {stack['releases']['notify_url']!r}: it must be an http or https address"
     for key in ("app.public_url", "oidc.issuer"):
         if value_of(stack, key) and not re.fullmatch(r"https?://[^\s?#]+", value_of(stack, key)):
             yield f"{key} is {value_of(stack, key)!r}: it must be an http or https address"

@@ -31,6 +31,10 @@ RENAMED: dict[str, str] = {
 # Mappings whose keys are the user's own.
 FREE_FORM = ("app.settings",)
 
+# What `stack scale` changes, in a file of its own beside the host's stack.yml.
+SCALE_FILE = "scale.yml"
+SCALED = ("ports", "instances")  # of section api
+
 Stack = dict[str, Any]
 
 
@@ -117,6 +121,24 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     if not isinstance(values, dict):
         raise StackError([f"{path.name} holds no mapping of keys"])
     return values
+
+
+def scale_layer(config: Path) -> list[Layer]:
+    """The layer of a host that was scaled, none of one that was not.
+
+    Args:
+        config: the host's stack.yml; `stack scale` writes beside it.
+
+    Raises:
+        StackError: the file holds anything else than what can be scaled.
+    """
+    path = config.with_name(SCALE_FILE)
+    values = read_yaml(path) if path.is_file() else {}
+    if not values:
+        return []
+    if set(values) != {"api"} or not isinstance(values["api"], dict) or set(values["api"]) - set(SCALED):
+        raise StackError([f"{path} may hold api.{' and api.'.join(SCALED)} only; `stack scale --reset` takes it away"])
+    return [Layer(str(path), values)]
 
 
 def set_layer(assignments: Iterable[str], source: str = "--set") -> Layer:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from deploy.journal import Change, Journal
 
@@ -15,7 +15,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did; `release` is what is current now, `previous` what was before it.
+    """What a run did; `release` is what is current now, `previous` what was before it, `notes` what is to be known.
 
     `requests` says how many were `seen` while processes moved and how many of them `failed`; empty when nobody counted.
     """
@@ -27,6 +27,7 @@ class Outcome:
     migrations: list[str] = field(default_factory=list)  # that ran
     backup: str = ""  # made before them
     requests: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class ReleaseError(Exception):
@@ -54,6 +55,16 @@ class Step:
     changed: bool = False
 
 
+class Companion(Protocol):
+    """What goes along with a run, and is told of its end."""
+
+    def ending(self, entry: dict[str, Any]) -> None:
+        """Before the run is recorded; what this adds to the entry is recorded too."""
+
+    def recorded(self, entry: Mapping[str, Any]) -> None:
+        """After it."""
+
+
 class Run:
     """The steps of one run, and what takes them back in reverse order.
 
@@ -74,6 +85,7 @@ class Run:
         self.say = say
         self.steps: list[Step] = []
         self.facts: dict[str, Any] = {}  # of `Outcome`, for whoever asks and for the ledger
+        self.companions: list[Companion] = []
         self._journal = journal
         self._undo = undo
         self._interrupted = ""

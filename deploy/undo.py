@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deploy import durable, instances, sections, tree
 from deploy.instances import Process, Supervisor
 from deploy.journal import Change
 from deploy.layout import Host
+from deploy.render import write_file
 from deploy.site import Site
 from deploy.steps import ReleaseError
 
@@ -133,6 +135,15 @@ def current_back(place: Place, current: str, previous: str) -> None:
             durable.link(pointer, host.target(pointer, release))
         else:
             durable.remove(pointer)
+
+
+@takes_back("values")
+def values_back(place: Place, path: str, text: str | None) -> None:
+    """The host's file of what `stack scale` asked for says what it did."""
+    if text is None:
+        durable.remove(Path(path))
+    else:
+        write_file(Path(path), text)
 
 
 def loaded(supervisor: Supervisor) -> list[str]:

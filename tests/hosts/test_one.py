@@ -303,6 +303,36 @@ def test_a_rotation_that_is_killed_at_any_step_is_finished_by_the_next(one: Depl
     names = one.app.run(f"ls {one.stack['paths']['secrets']}", root=True, check=True).out.split()
     assert [name for name in names if name.endswith("_next")] == []
     assert one.ask("GET", "/api/v1/auth/me", token=before["access_token"])[0] == 200
+
+
+# -- scale ----------------------------------------------------------------------------------------------------------
+
+
+def test_more_instances_than_the_database_admits_are_refused_and_nothing_is_kept(one: Deployment) -> None:
+    before = one.release()
+    refused = one.app.run("stack scale --instances 3", root=True)
+    assert refused.status == 1
+    assert "max_connections" in refused.out + refused.err
+    assert one.release() == before
+    assert one.app.run(f"test -e {one.stack['paths']['etc']}/scale.yml", root=True).status == 1
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("option", ["--instances", "--ports"])
+def test_scaling_from_two_to_three_and_back_loses_no_request(one: Deployment, token: str, option: str) -> None:
+    before = one.release()
+    make, asked = site_posts(token, f"scale{option}-{time.time_ns()}")
+    one.app.run("mariadb -e 'SET GLOBAL max_connections = 600'", root=True, check=True)
+    with Load(one.url, make, clients=8, pause=0.02) as load:
+        up = one.app.run(f"stack scale {option} 3 --json", root=True, check=True)
+        down = one.app.run(f"stack scale {option} 2 --json", root=True, check=True)
+    REPORT.loads.append((f"stack scale {option} 3, then 2", str(load.tally)))
+    assert json.loads(up.out)["release"] != before
+    assert json.loads(down.out)["release"] == one.release() == before
+    assert load.tally.failed == 0, load.tally
+    prefix = next(iter(asked)).rpartition("-")[0]
+    assert sorted(breaking.site_names(one, token, prefix)) == sorted(asked), "each was added once"
+
     assert one.all_running()
 
 

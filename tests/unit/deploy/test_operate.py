@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
+from deploy.layout import Host
+from deploy.lock import lock
 from tests.unit.deploy.bench import Bench
 from tests.unit.deploy.test_release_engine import supervisorctl
 
@@ -77,14 +79,10 @@ def test_status_ends_3_and_names_what_is_stopped_or_not_of_the_release(bench: Be
 
 
 def test_status_names_who_holds_the_lock(bench: Bench) -> None:
-    line = bench.line("restart", "sync", "--account", "root")
-    with subprocess.Popen(line, env=bench.environment(), stderr=subprocess.PIPE, text=True) as holder:
-        deadline = time.monotonic() + 20
-        while (lock := status(bench)["lock"]) is None and time.monotonic() < deadline:
-            assert holder.poll() is None
-        holder.communicate()
-    assert isinstance(lock, dict)
-    assert (lock["pid"], lock["why"]) == (holder.pid, "restart sync")
+    with lock(Host.of(bench.stack(), "root"), "restart sync", print):
+        held = status(bench)["lock"]
+    assert isinstance(held, dict)
+    assert (held["pid"], held["why"]) == (os.getpid(), "restart sync")
     assert status(bench)["lock"] is None
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 
 import click
 from flask import Flask, jsonify, request
@@ -29,6 +30,11 @@ def readyz():
 
 @app.post("/notes")
 def notes():
+    if request.is_json:
+        note = request.get_json()
+        time.sleep(note["seconds"])
+        with open(os.path.join(os.environ["APP_DATA_DIR"], "notes"), "a") as file:
+            file.write(f"{note['id']}\n")
     return jsonify(status="success", data={"length": len(request.get_data())}), 201
 
 
