@@ -41,20 +41,22 @@ def unsettled(hosts: list[str], hostvars: Inventory, release: str) -> list[str]:
     return found
 
 
-def missing_problems(hosts: list[str], unreachable: list[str], groups: Mapping[str, list[str]], allowed: int) -> str:
-    """Why the playbook may not go on without the hosts that do not answer; empty when it may."""
+def missing_problems(
+    hosts: list[str], unreachable: list[str], groups: Mapping[str, list[str]], allowed: int
+) -> list[str]:
+    """Why the playbook may not go on without the hosts that do not answer, and what to do; empty when it may."""
     if not unreachable:
-        return ""
+        return []
     names = ", ".join(unreachable)
     app = [host for host in hosts if host in groups.get("app", [])]
     others = [host for host in unreachable if host not in app]
     verb = "does" if len(unreachable) == 1 else "do"
     if others or len(unreachable) > allowed or len(unreachable) == len(app):
-        return (
-            f"{names} {verb} not answer, so nothing has been changed anywhere. Mend that, leave hosts out with "
-            f"--limit '!NAME', or let app hosts be missing with fleet.allow_missing (it is {allowed})."
-        )
-    return ""
+        return [
+            f"{names} {verb} not answer, so nothing has been changed anywhere",
+            f"mend that, leave hosts out with --limit '!NAME', or set fleet.allow_missing (now {allowed})",
+        ]
+    return []
 
 
 def balancer_members(
@@ -166,8 +168,8 @@ def failure_screen(
     for host in lost:
         before = _before(hostvars, host)
         to = f" -e rollback_to={before}" if before else ""
-        lines.append(f"when {host} answers again: {run} rollback.yml --limit {host}{to}")
-        lines.append(f"  until then the balancer sends it nothing; {run} release.yml lets it in again as well")
+        lines += [f"when {host} answers again:", f"  {run} rollback.yml --limit {host}{to}"]
+        lines.append("until then the balancer sends it nothing; release.yml lets it in again too")
     mixed = {state["current"] for state in states.values() if state}
     if len(mixed) > 1:
         lines.append(f"the hosts serve different releases: {run} release.yml, or rollback.yml -e rollback_to=ID")

@@ -41,6 +41,13 @@ def test_an_example_inventory_is_refused_before_any_host_is_asked(inventory: str
     assert "Look at every host" not in result.stdout
 
 
+def test_a_plan_that_cannot_be_made_is_told_from_one_with_something_to_do() -> None:
+    result = playbook("-i", "inventories/fleet", "plan.yml")
+    assert result.returncode == 1
+    assert "is an address for examples" in result.stdout
+    assert "PLAN: it could not be found out" in result.stdout
+
+
 def test_without_hosts_it_says_which_group_is_empty() -> None:
     result = playbook("-i", "localhost,", "deploy.yml")
     assert result.returncode != 0
