@@ -16,8 +16,9 @@ table ip {TABLE} {{
     set silent {{ type ipv4_addr; }}
     chain outward {{
         type filter hook forward priority filter; policy accept;
-        iifname "{BRIDGE}" ip saddr @silent drop
-        iifname "{BRIDGE}" ip saddr @gone reject with icmp type port-unreachable
+        # Where bridged packets pass here as well (bridge-nf-call-iptables), hosts still reach each other.
+        iifname "{BRIDGE}" ip daddr != {NETWORK} ip saddr @silent drop
+        iifname "{BRIDGE}" ip daddr != {NETWORK} ip saddr @gone reject with icmp type port-unreachable
     }}
     chain translate {{
         type nat hook postrouting priority srcnat; policy accept;

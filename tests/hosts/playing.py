@@ -55,46 +55,77 @@ class Played:
         return self
 
 
-def play(made: HostSet, playbook: str, *arguments: str, checkout: Path = CHECKOUT, timeout: float = 1500) -> Played:
-    """Run a playbook of a checkout against a set of hosts, and note how long it took.
+class Playing:
+    """A playbook that is running; see `begin`."""
+
+    def __init__(self, made: HostSet, playbook: str, arguments: tuple[str, ...], checkout: Path) -> None:
+        self._made, self._playbook, self._arguments = made, playbook, arguments
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        self._said = os.memfd_create(playbook)
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(
+            [program, "--inventory", str(made.inventory), playbook, *arguments],
+            cwd=checkout / "ansible",
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def output(self) -> str:
+        """All it has said so far."""
+        return os.pread(self._said, os.fstat(self._said).st_size, 0).decode(errors="replace")
+
+    def wait_for(self, words: str, times: int = 1, seconds: float = 600) -> None:
+        """Wait until it has said something so many times; an assertion fails when it ends or takes too long."""
+        deadline = time.monotonic() + seconds
+        while self.output.count(words) < times:
+            ended = self._process.poll() is not None or time.monotonic() > deadline
+            assert not ended, f"{self._playbook} never said {words!r} {times} times:\n{self.output[-3000:]}"
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End ansible-playbook with SIGKILL: it can tidy nothing up. What runs on hosts goes on there."""
+        self._process.kill()
+        self._process.wait()
+
+    def finish(self, timeout: float = 1500) -> Played:
+        """Wait for its end, and note how long it took."""
+        try:
+            self._process.wait(timeout=timeout)
+        except BaseException:
+            self._process.terminate()
+            raise
+        seconds, output = time.monotonic() - self._began, self.output
+        recap = {
+            host: {key: int(value) for key, value in (pair.split("=") for pair in counts.split())}
+            for host, counts in _RECAP.findall(output.rpartition("PLAY RECAP")[2])
+            if host != "localhost"
+        }
+        counted = "; ".join(f"{host} ok={counts['ok']} changed={counts['changed']}" for host, counts in recap.items())
+        suite = _SUITE.search(output)
+        line = " ".join([self._playbook, *(word for word in self._arguments if word in ("--check", "--tags"))])
+        hosts = f"{self._made.layout} {self._made.shape}"
+        REPORT.plays.append((hosts, line, suite[0] if suite else counted, seconds))
+        return Played(self._playbook, self._process.returncode, output, seconds, recap)
+
+
+def begin(made: HostSet, playbook: str, *arguments: str, checkout: Path = CHECKOUT) -> Playing:
+    """Start a playbook of a checkout against a set of hosts, to do something while it runs.
 
     Args:
         made: the hosts.
         playbook: its file's name in ansible/.
         arguments: further ones of ansible-playbook.
         checkout: whose playbooks, and whose release.
-        timeout: seconds after which it is killed.
     """
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    command = [program, "--inventory", str(made.inventory), playbook, *arguments]
-    begin = time.monotonic()
-    with subprocess.Popen(
-        command,
-        cwd=checkout / "ansible",
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=timeout)
-        except BaseException:
-            process.terminate()
-            raise
-    seconds = time.monotonic() - begin
-    recap = {
-        host: {key: int(value) for key, value in (pair.split("=") for pair in counts.split())}
-        for host, counts in _RECAP.findall(output.rpartition("PLAY RECAP")[2])
-        if host != "localhost"
-    }
-    counted = "; ".join(f"{host} ok={counts['ok']} changed={counts['changed']}" for host, counts in recap.items())
-    suite = _SUITE.search(output)
-    said = suite[0] if suite else counted
-    line = " ".join([playbook, *(word for word in arguments if word in ("--check", "--tags"))])
-    REPORT.plays.append((f"{made.layout} {made.shape}", line, said, seconds))
-    return Played(playbook, process.returncode, output, seconds, recap)
+    return Playing(made, playbook, arguments, checkout)
+
+
+def play(made: HostSet, playbook: str, *arguments: str, checkout: Path = CHECKOUT, timeout: float = 1500) -> Played:
+    """Run a playbook to its end; arguments are those of `begin`, `timeout` is in seconds, after which it is ended."""
+    return begin(made, playbook, *arguments, checkout=checkout).finish(timeout)
 
 
 def play_and_kill(made: HostSet, playbook: str, *arguments: str, at: str) -> None:
