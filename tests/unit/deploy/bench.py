@@ -33,6 +33,8 @@ from deploy.render import TREE, render, render_template, write, write_file
 from deploy.stack import Layer, load
 
 HTTP, PORTS = 21300, [21301, 21302]
+# Workers of pytest that run at the same time listen on the same ports of different loopback addresses.
+ADDRESS = f"127.0.0.{11 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))}"
 NEEDED = (
     *("blinker", "click", "flask", "gevent", "greenlet", "gunicorn", "itsdangerous"),
     *("jinja2", "markupsafe", "packaging", "werkzeug", "zope-event", "zope-interface"),
@@ -51,10 +53,10 @@ class Bench:
         self.values: dict[str, Any] = {
             "stack": {"name": "hello", "environment": "test", "ops_group": grp.getgrgid(os.getgid()).gr_name},
             "app": {"module": "hello", "wsgi": "hello.wsgi:app", "sync": "hello.sync"},
-            "api": {"ports": PORTS, "instances": 1},
+            "api": {"ports": PORTS, "instances": 1, "bind": ADDRESS},
             "sync": {"heartbeat_seconds": 1, "connect_timeout": 1, "read_timeout": 1, "total_timeout": 2},
             "timeouts": {"startsecs": 1, "health": 15, "upstream_keepalive": 1, "graceful": 4, "stopwait": 6},
-            "nginx": {"started_by": "stack", "listen": ["127.0.0.1"], "http_port": HTTP, "rate": 0},
+            "nginx": {"started_by": "stack", "listen": [ADDRESS], "http_port": HTTP, "rate": 0},
             "database": {"engine": "sqlite"},
             "limits": {"disk_mb": 60},
             "releases": {"keep": 3, "smoke": ["/ping", "/readyz"], "watch_seconds": 0},
@@ -283,7 +285,7 @@ class Client:
             thread.join()
 
     def _work(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", HTTP, timeout=20)
+        connection = http.client.HTTPConnection(ADDRESS, HTTP, timeout=20)
         while not self._end.is_set():
             for method, path, body in (("GET", "/ping", None), ("POST", "/notes", b"x" * 500)):
                 try:

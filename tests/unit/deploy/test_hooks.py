@@ -21,6 +21,8 @@ from deploy.hooks import MOMENTS
 from deploy.stack import StackError, load, set_layer
 from tests.unit.deploy.bench import Bench
 
+pytestmark = pytest.mark.long
+
 ENVIRONMENT = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k[:6] == 'STACK_'}))"
 
 

@@ -8,10 +8,14 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from deploy.layout import Host
 from deploy.lock import lock
 from tests.unit.deploy.bench import Bench
 from tests.unit.deploy.test_release_engine import supervisorctl
+
+pytestmark = pytest.mark.long
 
 
 def status(bench: Bench) -> dict[str, object]:

@@ -19,6 +19,8 @@ from tests.unit.deploy.bench import Bench, Client
 from tests.unit.deploy.mounts import releases_on, used
 from tests.unit.deploy.test_release_engine import failed, served_by, start, wait_for_line
 
+pytestmark = pytest.mark.long
+
 SPARE = 64 * 1024**2
 
 

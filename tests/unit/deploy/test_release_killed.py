@@ -15,6 +15,8 @@ from deploy import health, journal, ledger
 from tests.unit.deploy.bench import Bench, Client
 from tests.unit.deploy.test_release_engine import failed, served_by
 
+pytestmark = pytest.mark.long
+
 KILLED = Path(__file__).with_name("killed.py")
 NONE = ""
 # In the short form: a moment of each kind.

@@ -22,7 +22,9 @@ from deploy.render import TREE, write_file
 from tests.integration.conftest import free_port
 from tests.integration.mariadb import MariaDB
 from tests.unit.cloudeye.migrated import HEAD, written
-from tests.unit.deploy.bench import OURS, Bench
+from tests.unit.deploy.bench import ADDRESS, OURS, Bench
+
+pytestmark = pytest.mark.long
 
 PASSWORD = "of the tests' own"
 SLOW = pytest.mark.slow
@@ -46,7 +48,7 @@ class Shop(Bench):
         self.server = server
         self.number = 9000
         self.values["app"] = {"admin_email": "admin@example.com"}
-        self.values["api"] = {"ports": [PORT], "instances": 1}
+        self.values["api"] = {"ports": [PORT], "instances": 1, "bind": ADDRESS}
         self.values["sync"]["enabled"] = False
         self.values["nginx"]["http_port"] = HTTP
         self.values["timeouts"]["health"] = 60
@@ -148,7 +150,7 @@ class Asking:
 
     def _work(self) -> None:
         while not self._end.wait(0.02):
-            connection = http.client.HTTPConnection("127.0.0.1", HTTP, timeout=20)
+            connection = http.client.HTTPConnection(ADDRESS, HTTP, timeout=20)
             try:
                 connection.request("GET", "/readyz")
                 self.answers[str(connection.getresponse().status)] += 1

@@ -25,7 +25,7 @@ SAMPLE = (
     "after the rename to current",
     "after the journal goes",
 )
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")]
 
 
 @pytest.fixture

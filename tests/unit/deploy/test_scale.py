@@ -18,7 +18,9 @@ from deploy.instances import Supervisor
 from deploy.render import render
 from deploy.stack import StackError, load, scale_layer, set_layer
 from tests.load import Call, Load
-from tests.unit.deploy.bench import HTTP, PORTS, Bench
+from tests.unit.deploy.bench import ADDRESS, HTTP, PORTS, Bench
+
+pytestmark = pytest.mark.long
 
 SLOW = pytest.mark.slow
 
@@ -43,7 +45,7 @@ class Notes:
         self._numbers = itertools.count()
         self.asked = 0
         self.load = Load(
-            f"http://127.0.0.1:{HTTP}", self._call, clients=8, keep_alive=keep_alive, pause=0.01, limit=300
+            f"http://{ADDRESS}:{HTTP}", self._call, clients=8, keep_alive=keep_alive, pause=0.01, limit=300
         )
 
     def _call(self, client: int, number: int) -> Call:
@@ -143,7 +145,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(unscaled: Bench) -> 
 
 def test_a_taken_port_is_passed_over(unscaled: Bench) -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 21303))
+        other.bind((ADDRESS, 21303))
         other.listen()
         said = unscaled.stack_command("scale", "--ports", "3", "--dry-run")
     assert said["changes"][0].endswith("-> [21301, 21302, 21304]")
