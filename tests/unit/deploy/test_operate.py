@@ -91,7 +91,7 @@ def test_status_names_who_holds_the_lock(bench: Bench) -> None:
 
 
 def test_logs_of_a_host_are_one_stream(bench: Bench) -> None:
-    result = bench.command("logs", "-n", "2000", "--nginx")
+    result = bench.command("logs", "-n", "1000000", "--nginx")
     names = {line.partition(" |")[0].strip() for line in result.stdout.splitlines()}
     assert {"api-21301-0", "supervisord", "hello.access"} <= names
     assert bench.command("logs", "api-9").returncode == 2
