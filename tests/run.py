@@ -79,7 +79,7 @@ def hosts(full: bool) -> bool:
 STAGES: dict[str, Callable[[bool], bool]] = {
     "lint": lint,
     "unit": lambda full: in_parallel("tests/unit", full=full, workers=WORKERS),
-    "templates": lambda full: pytest("tests/templates", full=full),
+    "templates": lambda full: in_parallel("tests/templates", full=full, workers=2),
     "integration": lambda full: in_parallel("tests/integration", full=full, workers=WORKERS),
     "stack": lambda full: pytest("tests/stack", full=full),
     "hosts": hosts,

@@ -75,6 +75,7 @@ def served(folder: Path, part: str, *assignments: str) -> Iterator[Stack]:
     port, behind = free_ports(2)
     where = (FELLOW, port) if part == "lb" else (US, behind)
     own = [f"nginx.http_port={port}", f"api.ports=[{behind}]", "nginx.worker_processes='2'"]
+    own += ["timeouts.let_go=1"]  # no connection is kept here
     own += ["nginx.user=root"] if os.geteuid() == 0 else []  # the folders of tests are closed to others
     own += [f"fleet.app=[{FELLOW}]"] if part == "lb" else []
     stack = rendered("local", folder, [*own, *assignments], parts=(part, "system"))
@@ -268,6 +269,7 @@ def test_another_stack_on_the_host_is_not_concerned(tmp_path: Path) -> None:
             "stack": {**stack["stack"], "name": "second-one"},
             "names": {**stack["names"], "identifier": "second_one"},
             "nginx": {**stack["nginx"], "http_port": free_ports(1)[0], "cached": []},
+            "paths": {**stack["paths"], "etc": f"{tmp_path}/second"},
             "maintenance": {**stack["maintenance"], "folder": f"{tmp_path}/second/maintenance"},
             "release": {**stack["release"], "rendered": f"{tmp_path}/second/rendered"},
         }
