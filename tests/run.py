@@ -38,13 +38,19 @@ def pytest(*arguments: str, full: bool) -> bool:
     return run(str(BIN / "python"), "-m", "coverage", "run", "-m", "pytest", "-q", *extra, *arguments)
 
 
-def in_parallel(*arguments: str, full: bool, workers: int) -> bool:
-    """Run pytest over some folders with several workers, then what must have the machine for itself.
+def side_by_side(*arguments: str, full: bool, workers: int = 2) -> bool:
+    """Run pytest over some folders with several workers.
 
     A file is one worker's: its tests share what was started for them, and ports that are fixed.
     """
-    spread = ("-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder")
-    return pytest(*spread, "-m", "not alone", *arguments, full=full) and pytest("-m", "alone", *arguments, full=full)
+    return pytest("-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder", *arguments, full=full)
+
+
+def then_alone(folder: str, *, full: bool) -> bool:
+    """Run pytest over a folder side by side, but for what must have the machine for itself: that comes afterwards."""
+    return side_by_side("-m", "not alone", folder, full=full, workers=WORKERS) and pytest(
+        "-m", "alone", folder, full=full
+    )
 
 
 def lint(full: bool) -> bool:
@@ -73,14 +79,14 @@ def hosts(full: bool) -> bool:
     if reason:
         print(f"hosts: SKIPPED, this machine cannot boot them: {reason}")
         return True
-    return in_parallel("tests/hosts", full=full, workers=2)
+    return side_by_side("tests/hosts", full=full)
 
 
 STAGES: dict[str, Callable[[bool], bool]] = {
     "lint": lint,
-    "unit": lambda full: in_parallel("tests/unit", full=full, workers=WORKERS),
-    "templates": lambda full: in_parallel("tests/templates", full=full, workers=2),
-    "integration": lambda full: in_parallel("tests/integration", full=full, workers=WORKERS),
+    "unit": lambda full: then_alone("tests/unit", full=full),
+    "templates": lambda full: side_by_side("tests/templates", full=full),
+    "integration": lambda full: then_alone("tests/integration", full=full),
     "stack": lambda full: pytest("tests/stack", full=full),
     "hosts": hosts,
 }
