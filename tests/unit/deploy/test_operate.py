@@ -13,7 +13,7 @@ import pytest
 from deploy.layout import Host
 from deploy.lock import lock
 from tests.unit.deploy.bench import Bench
-from tests.unit.deploy.test_release_engine import supervisorctl
+from tests.unit.deploy.releasing import supervisorctl
 
 pytestmark = pytest.mark.long
 

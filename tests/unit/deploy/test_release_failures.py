@@ -18,7 +18,7 @@ from deploy.ledger import read
 from deploy.procfs import command_line
 from tests.unit.deploy.bench import Bench, Client
 from tests.unit.deploy.mounts import releases_on, used
-from tests.unit.deploy.test_release_engine import failed, served_by, start, wait_for_line
+from tests.unit.deploy.releasing import failed, served_by, start, wait_for_line
 
 pytestmark = pytest.mark.long
 

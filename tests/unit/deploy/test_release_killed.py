@@ -13,7 +13,7 @@ import pytest
 
 from deploy import health, journal, ledger
 from tests.unit.deploy.bench import Bench, Client
-from tests.unit.deploy.test_release_engine import failed, served_by
+from tests.unit.deploy.releasing import failed, served_by
 
 pytestmark = pytest.mark.long
 

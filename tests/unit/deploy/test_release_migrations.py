@@ -72,7 +72,7 @@ class Shop(Bench):
     def provision(self) -> None:
         super().provision()
         write_file(Path(self.values["paths"]["secrets"], "database_password"), f"{PASSWORD}\n", mode=0o600)
-        # The packages are those of the tests: how a venv is built is tried in test_release_engine.py.
+        # The packages are those of the tests: how a venv is built is tried in test_release_host.py.
         recipe = venvs.recipe(self.stack(), self.repository)
         folder = self.root / "venvs" / recipe.name
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(folder)], check=True)

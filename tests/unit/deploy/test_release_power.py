@@ -17,7 +17,7 @@ from deploy import journal, ledger, tree, venvs
 from deploy.layout import Host
 from tests.unit.deploy.bench import Bench
 from tests.unit.deploy.mounts import releases_on, run, used
-from tests.unit.deploy.test_release_engine import served_by
+from tests.unit.deploy.releasing import served_by
 from tests.unit.deploy.test_release_killed import Killer, command
 
 SAMPLE = (

@@ -17,6 +17,8 @@ import pytest
 
 from deploy.unix_http import supervisor_rpc
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 
 # Answers each connection with its pid; ends at once when told to, so that a group can become FATAL.

@@ -1,0 +1,127 @@
+"""Releases that are watched after their roll, or meet maintenance; on a host in a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+
+from deploy.build import Built
+from tests.unit.deploy.bench import Bench, Client
+from tests.unit.deploy.releasing import SLOW, failed, served_by, start, wait_for_line
+
+pytestmark = pytest.mark.long
+
+
+HALTING = """length = len(request.get_data())
+    if next(turns) % 10 == 9:
+        return jsonify(status="error"), 500
+    return jsonify(status="success", data={"length": length}), 201"""
+
+
+def halting(bench: Bench, name: str) -> Built:
+    """A release that passes every gate, and fails one in ten of the POSTs: 5 % of what the tests ask."""
+    path = bench.repository / "src" / "hello" / "wsgi.py"
+    text = path.read_text("utf-8")
+    after = text.replace('return jsonify(status="success", data={"length": len(request.get_data())}), 201', HALTING)
+    after = after.replace(
+        "app = Flask(__name__)", f"import itertools\nturns = itertools.count()  # {name}\napp = Flask(__name__)"
+    )
+    assert after.count("turns") == 2
+    return bench.variant("src/hello/wsgi.py", after)
+
+
+def watched(bench: Bench, seconds: int) -> None:
+    bench.values["releases"].update(watch_seconds=seconds, watch_requests=60)
+    bench.write_config()
+
+
+def test_a_release_that_fails_some_requests_in_the_watch_is_taken_back(bench: Bench) -> None:
+    watched(bench, 4)
+    old, previous = bench.current(), (bench.root / "previous").resolve().name
+    lines = len(bench.recorded())
+    with Client() as client:
+        time.sleep(1)
+        said = bench.release(halting(bench, "taken back"))
+        asked = client.answers["500"]
+        time.sleep(0.5)
+    assert (said["status"], said["failed"], said["step"]) == (1, True, "watch")
+    assert re.search(r"\d+ of \d+ failed \([3-7]\.\d %\).*; before: 0 of \d+ failed", said["message"])
+    assert served_by(bench, old)
+    assert (bench.root / "previous").resolve().name == previous
+    # It answered throughout, and well again afterwards.
+    assert set(failed(client)) == {"500"}
+    assert client.answers["500"] == asked
+    (entry,) = bench.recorded()[lines:]
+    assert (entry["outcome"], entry["step"], entry["current"]) == ("failed", "watch", old)
+    assert entry["requests"] == said["requests"]
+    assert 0 < entry["requests"]["failed"] <= asked
+
+
+def test_a_good_release_passes_the_watch_and_its_requests_are_counted(bench: Bench) -> None:
+    watched(bench, 2)
+    built = bench.edit("src/hello/wsgi.py", "pong!", "pong, watched!")
+    with Client() as client:
+        time.sleep(1)
+        said = bench.release(built)
+    assert said["status"] == 0, said["stderr"]
+    assert [step["name"] for step in said["steps"]][-3:] == ["watch", "settle", "prune"]
+    assert failed(client) == {}
+    assert 100 < said["requests"]["seen"] <= sum(client.answers.values())
+    assert said["requests"]["failed"] == 0
+    assert bench.recorded()[-1]["requests"] == said["requests"]
+    (row,) = [row for row in json.loads(bench.command("releases", "--json").stdout) if row["id"] == built.id]
+    assert row["requests"] == said["requests"]
+    counted = f"{said['requests']['seen']} requests, 0 failed"
+    assert counted in bench.command("releases").stdout
+    assert counted in bench.command("ledger").stdout
+
+
+def test_a_quiet_host_passes_the_watch(bench: Bench) -> None:
+    watched(bench, 1)
+    said = bench.release(halting(bench, "quiet"))
+    assert (said["status"], said["requests"]["failed"]) == (0, 0)
+    assert said["requests"]["seen"] < 60  # the engine's own questions to nginx
+
+
+def test_neither_a_rollback_nor_what_changes_nothing_is_watched(bench: Bench) -> None:
+    built = bench.edit("src/hello/wsgi.py", "pong!", "pong, unwatched!")
+    assert bench.release(built)["changed"]
+    watched(bench, 60)
+    for said in (bench.release(built), bench.stack_command("rollback")):
+        assert (said["status"], "watch" in [step["name"] for step in said["steps"]]) == (0, False)
+
+
+@SLOW
+def test_killed_while_it_is_taken_back_after_the_watch_it_is_still_taken_back(bench: Bench) -> None:
+    watched(bench, 4)
+    old = bench.current()
+    folder = bench.unpack(halting(bench, "killed"))
+    with Client():
+        time.sleep(1)
+        engine = start(bench, "release", str(folder))
+        wait_for_line(engine, "taking back: api")
+        engine.kill()
+        engine.communicate()
+        resumed = bench.stack_command("resume")
+    assert resumed["verdict"] == "undone"
+    assert served_by(bench, old)
+
+
+def test_maintenance_outlives_a_release_and_a_rollback(bench: Bench) -> None:
+    assert bench.command("maintenance", "on").returncode == 0
+    try:
+        with Client() as client:
+            release = bench.release(bench.edit("src/hello/wsgi.py", "pong!", "pong, maintained!"))
+            rollback = bench.stack_command("rollback")
+        assert json.loads(bench.command("maintenance", "status", "--json").stdout)["on"]
+    finally:
+        assert bench.command("maintenance", "off").returncode == 0
+    assert set(client.answers) == {"200", "503"}  # /ping is open
+    for said in (release, rollback):
+        assert (said["status"], said["requests"]["failed"]) == (0, 0)
+    with Client() as client:
+        pass
+    assert failed(client) == {}
