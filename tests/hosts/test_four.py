@@ -192,6 +192,7 @@ def test_a_release_loses_no_request_of_clients_that_connect_anew(
         four.play("rollback.yml", checkout=checkout).went_well()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_second_host_that_fails_its_gate_takes_the_first_one_back(
     four: Deployment, release: MakeRelease, pause: float

@@ -50,8 +50,9 @@ def one(bare: Deployment, said: list[str]) -> Deployment:
     return bare
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def token(one: Deployment) -> str:
+    """A new one for each test: it lasts 15 minutes, and a rotation of secrets may end it."""
     return one.admin_token()
 
 
@@ -258,13 +259,14 @@ def test_a_rotation_of_secrets_loses_no_request_and_no_login(one: Deployment) ->
     assert accounts(one) == [f"{one.name}_b"]
     assert one.ask("GET", "/api/v1/auth/me", token=before["access_token"])[0] == 200
     assert one.ask("POST", "/api/v1/auth/refresh", {"refresh_token": before["refresh_token"]})[0] == 200
-    assert one.play("deploy.yml").went_well().changes == [], "provisioning keeps what it finds"
+    assert one.play("provision.yml").went_well().changes == [], "provisioning keeps what it finds"
     again = one.play("rotate-secrets.yml")
     assert again.status != 0
     assert "was rotated already" in again.output
     assert again.changed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_key_before_goes_when_asked_and_before_its_time_only_by_force(one: Deployment) -> None:
     kept, key = pair_of(one), one.secret("secret_key_previous")
@@ -318,7 +320,7 @@ def test_more_instances_than_the_database_admits_are_refused_and_nothing_is_kept
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("option", ["--instances", "--ports"])
+@pytest.mark.parametrize("option", ["--ports", pytest.param("--instances", marks=pytest.mark.slow)])
 def test_scaling_from_two_to_three_and_back_loses_no_request(one: Deployment, token: str, option: str) -> None:
     before = one.release()
     make, asked = site_posts(token, f"scale{option}-{time.time_ns()}")
