@@ -41,7 +41,8 @@ class Ready:
         engine = db.engine
         if db.session.registry.has() and db.session().in_transaction():
             return list(db.session.connection().execute(self.statement, values))
-        if self._often and engine.dialect.name == "mysql":
+        heard = engine.dispatch.before_cursor_execute  # whoever listens to statements hears these as well
+        if self._often and engine.dialect.name == "mysql" and not heard:
             prepared = self._prepared.get(engine)
             if prepared is None:
                 prepared = self._prepared[engine] = _Prepared(self.statement, engine)
