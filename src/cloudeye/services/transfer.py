@@ -28,7 +28,7 @@ MOST_ROWS = 5_000
 LONGEST_ROW = 131_072  # characters: more than a site with everything at its longest takes
 MOST_FIELDS = 100  # of an item that is looked into
 MOST_TROUBLES = 50  # that are told of one file
-BATCH = 20  # rows that are read or written at once
+BATCH = 10  # rows that are read or written at once
 
 PLACES = (N_("line"), N_("item"))  # where something may be wrong
 _REQUIRED = ("name", "url")
