@@ -311,7 +311,9 @@ def test_a_crowd_stays_until_its_input_ends_and_counts_who_was_dropped(
 def test_memory_and_time_of_a_process_and_its_children_are_read(tmp_path: Path) -> None:
     with subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True) as process:
         pids = tree([process.pid])
-        while len(pids) < 2:
+        # A child has no memory of its own until it has become `sleep`.
+        until = time.monotonic() + 30
+        while (len(pids) < 2 or not pss(pids) > pss(pids[:1]) > 0) and time.monotonic() < until:
             pids = tree([process.pid])
         assert pss(pids) > pss(pids[:1]) > 0
         os.killpg(process.pid, 9)
