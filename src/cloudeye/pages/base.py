@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import marshmallow as ma
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
 from flask_login import current_user, login_required
 
 from cloudeye.access import SAFE_METHODS
@@ -47,7 +47,9 @@ def refuse_forged_forms() -> None:
 @blueprint.before_request
 def find_visitor() -> None:
     """Look who is there before anything is changed: a session's use is written down in a transaction of its own."""
+    turns().rest()
     bool(current_user.is_authenticated)
+    turns().rest()
 
 
 @blueprint.after_request
@@ -58,6 +60,14 @@ def say_what_browsers_may_do(response: Response) -> Response:
     response.headers["Referrer-Policy"] = "no-referrer" if "token" in request.args else "same-origin"
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def turns() -> Turns:
+    """Return how long the request at hand has worked: what a page asks first takes twice the time of later on."""
+    if "turns" not in g:
+        g.turns = Turns()
+    found: Turns = g.turns
+    return found
 
 
 def members_only(view: _View) -> _View:
@@ -101,10 +111,10 @@ def render(template: str, **values: Any) -> str:
 
 def write(template: str, **values: Any) -> str:
     """The same without asking who is there."""
-    turns, pieces = Turns(), []
+    rest, pieces = turns().rest, []
     for piece in current_app.jinja_env.get_template(template).generate(values):
         pieces.append(piece)
-        turns.rest()
+        rest()
     return "".join(pieces)
 
 

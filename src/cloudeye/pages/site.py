@@ -30,7 +30,7 @@ from cloudeye.models import (
     utcnow,
 )
 from cloudeye.pages.account import zone_options
-from cloudeye.pages.base import blueprint, members_only, render
+from cloudeye.pages.base import blueprint, members_only, render, turns
 from cloudeye.pages.charts import latency_chart
 from cloudeye.pages.languages import show_clock
 from cloudeye.pages.site_form import describe_window, form_of, read_form, weekdays
@@ -42,7 +42,6 @@ from cloudeye.services.netguard import RefusedAddress
 from cloudeye.services.tamper import store as tamper
 from cloudeye.services.usability import history, uptime
 from cloudeye.services.usability.tally import PHASES
-from cloudeye.turns import Turns
 
 SPANS = ("24h", "7d", "30d", "90d")
 INCIDENTS, FINDINGS, VERSIONS, TARGETS = 10, 100, 10, 100  # shown at most
@@ -225,10 +224,10 @@ def _page(site: Site, said: list[str] | None = None, status: int = 200) -> Any:
         "findings": lambda: _findings(session, site),
         "control": lambda: _control(site),
     }
-    read, turns = {}, Turns()
+    read = {}
     for name, reader in readers.items():
+        turns().rest()
         read[name] = reader()
-        turns.rest()
     page = render(
         "site.html",
         site=site,
