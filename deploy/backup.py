@@ -13,7 +13,6 @@ import pwd
 import shutil
 import sqlite3
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -191,14 +190,13 @@ def _options(host: Host, stack: Mapping[str, Any]) -> Iterator[Path]:
     password, user = (*lines, database["user"])[:2]
     values = {"user": user, "password": password, "host": database["host"], "port": database["port"]}
     options = [f'{key}="{_escaped(str(value))}"\n' for key, value in values.items()]
-    with tempfile.TemporaryDirectory(prefix=f"{stack['stack']['name']}-") as name:
-        path = Path(name, "options.cnf")
+    with host.own_folder("backup") as folder:
+        path = folder / "options.cnf"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.writelines(["[client]\n", *options])
         if host.account:
             entry = pwd.getpwnam(host.account)
-            for owned in (path, path.parent):
-                os.chown(owned, entry.pw_uid, entry.pw_gid)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
         yield path
 
 

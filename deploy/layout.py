@@ -9,7 +9,8 @@ import pwd
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -81,6 +82,23 @@ class Host:
     def target(self, pointer: Path, release: str) -> Path:
         """What a pointer to a release holds: a path relative to the pointer's folder."""
         return Path(os.path.relpath(self.releases / release, pointer.parent))
+
+    @contextmanager
+    def own_folder(self, name: str) -> Iterator[Path]:
+        """A folder that only the account may enter, gone at the end.
+
+        It lies where a resume clears what a run that was killed left behind (`tidy` in `deploy/resume.py`).
+        """
+        folder = self.releases / f".{name}.new"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        try:
+            if self.account:
+                entry = pwd.getpwnam(self.account)
+                os.chown(folder, entry.pw_uid, entry.pw_gid)
+            yield folder
+        finally:
+            shutil.rmtree(folder)
 
     def run(self, arguments: Sequence[str], release: Path) -> subprocess.CompletedProcess[str]:
         """Run a command as the account, in a release's environment, and capture what it says."""

@@ -6,10 +6,7 @@ before the first instance moves.
 
 from __future__ import annotations
 
-import os
-import pwd
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -27,12 +24,8 @@ def rehearse(host: Host, release: Release) -> None:
     Raises:
         ReleaseError: with the end of what it said.
     """
-    with tempfile.TemporaryDirectory(prefix=f"{release.stack['stack']['name']}-") as name:
-        folder = Path(name)
-        if host.account:
-            entry = pwd.getpwnam(host.account)
-            os.chown(folder, entry.pw_uid, entry.pw_gid)
-        own = {"APP_INSTANCE": NAME, "APP_RUN_DIR": name, "GUNICORN_RUN_DIR": name}
+    with host.own_folder(NAME) as folder:
+        own = {"APP_INSTANCE": NAME, "APP_RUN_DIR": str(folder), "GUNICORN_RUN_DIR": str(folder)}
         with (folder / "log").open("wb") as log:
             process = host.start(
                 [

@@ -34,7 +34,8 @@ from deploy.stack import Layer, load
 
 HTTP, PORTS = 21300, [21301, 21302]
 # Workers of pytest that run at the same time listen on the same ports of different loopback addresses.
-ADDRESS = f"127.0.0.{11 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))}"
+WORKER = 11 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+ADDRESS, BESIDE = f"127.0.0.{WORKER}", f"127.0.1.{WORKER}"
 NEEDED = (
     *("blinker", "click", "flask", "gevent", "greenlet", "gunicorn", "itsdangerous"),
     *("jinja2", "markupsafe", "packaging", "werkzeug", "zope-event", "zope-interface"),
@@ -45,7 +46,7 @@ OURS = ("deploy", "nginx", "supervisor", "systemd", "gunicorn.conf.py")
 class Bench:
     """One stack called `hello` below a short folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = ADDRESS) -> None:
         self.folder = folder
         self.repository = folder / "repository"
         self.root = folder / "opt"
@@ -53,10 +54,10 @@ class Bench:
         self.values: dict[str, Any] = {
             "stack": {"name": "hello", "environment": "test", "ops_group": grp.getgrgid(os.getgid()).gr_name},
             "app": {"module": "hello", "wsgi": "hello.wsgi:app", "sync": "hello.sync"},
-            "api": {"ports": PORTS, "instances": 1, "bind": ADDRESS},
+            "api": {"ports": PORTS, "instances": 1, "bind": address},
             "sync": {"heartbeat_seconds": 1, "connect_timeout": 1, "read_timeout": 1, "total_timeout": 2},
             "timeouts": {"startsecs": 1, "health": 15, "upstream_keepalive": 1, "graceful": 4, "stopwait": 6},
-            "nginx": {"started_by": "stack", "listen": [ADDRESS], "http_port": HTTP, "rate": 0},
+            "nginx": {"started_by": "stack", "listen": [address], "http_port": HTTP, "rate": 0},
             "database": {"engine": "sqlite"},
             "limits": {"disk_mb": 60},
             "releases": {"keep": 3, "smoke": ["/ping", "/readyz"], "watch_seconds": 0},
@@ -138,6 +139,13 @@ class Bench:
             check=True,
         )
         Nginx(stack).load()
+
+    def strip(self) -> None:
+        """Take away all that releases have left, and provision anew; the repository must lie elsewhere."""
+        self.stop()
+        shutil.rmtree(self.folder)
+        self.provision()
+        self.start()
 
     def stop(self) -> None:
         stack = self.stack()
@@ -267,8 +275,9 @@ class Client:
     without a word, so where its site changes each request has a connection of its own.
     """
 
-    def __init__(self, threads: int = 3, *, keep_alive: bool = True) -> None:
+    def __init__(self, threads: int = 3, *, keep_alive: bool = True, address: str = ADDRESS) -> None:
         self._keep_alive = keep_alive
+        self._address = address
         self.answers: Counter[str] = Counter()
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._work) for _ in range(threads)]
@@ -285,7 +294,7 @@ class Client:
             thread.join()
 
     def _work(self) -> None:
-        connection = http.client.HTTPConnection(ADDRESS, HTTP, timeout=20)
+        connection = http.client.HTTPConnection(self._address, HTTP, timeout=20)
         while not self._end.is_set():
             for method, path, body in (("GET", "/ping", None), ("POST", "/notes", b"x" * 500)):
                 try:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.deploy.bench import Bench
+from tests.unit.deploy.bench import BESIDE, Bench
+from tests.unit.deploy.killing import Killer
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +46,22 @@ def fresh(host: Bench) -> Bench:
     """The host as it was after its first release."""
     host.settle()
     return host
+
+
+@pytest.fixture
+def bare(host: Bench) -> Iterator[Bench]:
+    """Another host, beside the first one, that nothing has been released to; the archives are the first one's."""
+    bench = Bench(Path(tempfile.mkdtemp(prefix="stack-", dir="/tmp")), BESIDE)
+    bench.repository, bench.first = host.repository, host.first
+    try:
+        bench.provision()
+        bench.start()
+        yield bench
+    finally:
+        bench.stop()
+        shutil.rmtree(bench.folder)
+
+
+@pytest.fixture
+def killer(bench: Bench, tmp_path: Path) -> Killer:
+    return Killer(bench, tmp_path)

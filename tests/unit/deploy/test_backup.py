@@ -73,9 +73,9 @@ def on_sqlite(stack: dict[str, Any]) -> Iterator[dict[str, Any]]:
     connection.close()
 
 
-def back_up(stack: dict[str, Any], name: str = ID, account: str | None = None) -> Path:
+def back_up(stack: dict[str, Any], name: str = ID, account: str | None = None, root: str = "") -> Path:
     release = Release(name, Path("/"), stack, Manifest(ID, "1", "0", "", {}))
-    return backup.back_up(Host(Path(stack["paths"]["data"]), account), release)
+    return backup.back_up(Host(Path(root or stack["paths"]["data"]), account), release)
 
 
 def left(stack: dict[str, Any]) -> list[str]:
@@ -102,7 +102,9 @@ def test_the_account_is_that_of_the_password_file_where_it_names_one(on_server: 
 
 
 def test_root_has_the_stacks_account_ask_and_keeps_the_backup_to_itself(on_server: dict[str, Any]) -> None:
-    path = back_up(on_server, account="nobody" if os.geteuid() == 0 else None)
+    with tempfile.TemporaryDirectory(prefix="ce-") as root:  # whose way there is open to the account, as on a host
+        os.chmod(root, 0o755)
+        path = back_up(on_server, account="nobody" if os.geteuid() == 0 else None, root=root)
     assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (os.geteuid(), 0o600)
     assert b"bodies" in gzip.decompress(path.read_bytes())
 

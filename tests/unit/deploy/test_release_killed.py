@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deploy import health, journal, ledger
+from deploy import journal, ledger
 from tests.unit.deploy.bench import Bench, Client
+from tests.unit.deploy.killing import Killer, command, left_over, say, serving_by_itself
 from tests.unit.deploy.releasing import failed, served_by
 
 pytestmark = pytest.mark.long
 
-KILLED = Path(__file__).with_name("killed.py")
-NONE = ""
 # In the short form: a moment of each kind.
 SAMPLE = (
     "after the line step unpack",
@@ -27,71 +23,6 @@ SAMPLE = (
     "after the line passed",
     "before the journal goes",
 )
-
-
-class Killer:
-    """Runs commands of `stack` that end at a boundary, by its name or number."""
-
-    def __init__(self, bench: Bench, folder: Path) -> None:
-        self._bench = bench
-        self._record = folder / "boundaries"
-
-    def run(self, boundary: str, *arguments: str, engine: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command until a boundary."""
-        python, _, _, _, *line = self._bench.line(*arguments, "--account", "root", "--json")
-        return subprocess.run(
-            [python, "-P", str(KILLED), boundary, str(self._record), *line],
-            env=self._bench.environment(engine),
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    def kill(self, boundary: str, *arguments: str, engine: Path | None = None) -> None:
-        """Run a command that must come to a boundary, and not beyond it."""
-        result = self.run(boundary, *arguments, engine=engine)
-        assert result.returncode == -signal.SIGKILL, f"{boundary}: {result.stderr}"
-
-    def boundaries(self, *arguments: str, engine: Path | None = None) -> list[str]:
-        """Run a command to its end; return its boundaries."""
-        result = self.run(NONE, *arguments, engine=engine)
-        assert result.returncode == 0, result.stderr
-        return self._record.read_text("utf-8").splitlines()
-
-
-@pytest.fixture
-def killer(bench: Bench, tmp_path: Path) -> Killer:
-    return Killer(bench, tmp_path)
-
-
-def serving_by_itself(bench: Bench) -> dict[str, str]:
-    """What each process serves, as soon as all of them are healthy, without anybody's help."""
-    deadline = time.monotonic() + 60
-    while True:
-        rows = [row for row in health.check(bench.stack()) if row.name != "nginx"]
-        if all(row.healthy for row in rows):
-            return {row.name: row.release for row in rows}
-        assert time.monotonic() < deadline, rows
-        time.sleep(0.2)
-
-
-def left_over(bench: Bench) -> list[str]:
-    """What an unfinished run left on the host."""
-    folders = (bench.root, bench.root / "instances", bench.root / "releases")
-    aside = [str(path) for folder in folders for path in folder.glob(".*") if path.name != ".lock"]
-    written = [name for name in ("journal.jsonl", ".lock") if (bench.root / name).exists()]
-    return aside + [name for name in written if (bench.root / name).read_text("utf-8")]
-
-
-def command(bench: Bench, *arguments: str, engine: Path | None = None) -> dict[str, Any]:
-    result = bench.command(*arguments, "--account", "root", "--json", engine=engine)
-    assert result.returncode == 0, result.stderr
-    return {**json.loads(result.stdout), "stderr": result.stderr}
-
-
-def say(capsys: pytest.CaptureFixture[str], line: str) -> None:
-    with capsys.disabled():
-        print(line, flush=True)
 
 
 @pytest.mark.timeout(7200)  # in full
@@ -205,10 +136,11 @@ def test_each_other_command_puts_it_right_before_its_own_work(bench: Bench, kill
     assert failed(client) == {}
 
 
-def test_nothing_that_the_engine_started_goes_on_without_it(bench: Bench, killer: Killer) -> None:
+def test_nothing_that_the_engine_started_goes_on_without_it_or_is_left_lying(bench: Bench, tmp_path: Path) -> None:
     source = bench.unpack(bench.edit("src/hello/wsgi.py", "pong!", "pong o!"))
     line = [*bench.line("release", str(source)), "--account", "root"]
-    engine = subprocess.Popen(line, env=bench.environment(source), stderr=subprocess.PIPE, text=True)
+    environment = {**bench.environment(source), "TMPDIR": str(tmp_path)}
+    engine = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not rehearsals(source.name):
         assert engine.poll() is None, engine.communicate()[1]
@@ -216,11 +148,14 @@ def test_nothing_that_the_engine_started_goes_on_without_it(bench: Bench, killer
         time.sleep(0.02)
     engine.kill()
     engine.communicate()
+    assert (bench.root / "releases" / ".rehearsal.new").is_dir()
     deadline = time.monotonic() + 20
     while rehearsals(source.name):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert command(bench, "resume")["verdict"] == "undone"
+    assert left_over(bench) == []
+    assert list(tmp_path.iterdir()) == [], "nothing of it lies where nobody clears it"
 
 
 def rehearsals(release: str) -> list[str]:
