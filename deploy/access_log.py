@@ -68,11 +68,12 @@ class AccessLog:
                         yield request
                 self._inode, self._offset = found.st_ino, offset
 
-    def before(self, since: float, most: int) -> Iterator[Request]:
+    def before(self, since: float, until: float, most: int) -> Iterator[Request]:
         """What was written before this object was made, the newest first.
 
         Args:
             since: how far back, in seconds since 1970.
+            until: what came later is passed over, likewise.
             most: how many at most.
 
         Raises:
@@ -86,7 +87,7 @@ class AccessLog:
         for path in reversed(older):
             for line in _backwards(path, end):
                 request = parse(line)
-                if request is None:
+                if request is None or request.time > until:
                     continue
                 most -= 1
                 if request.time < since or most < 0:

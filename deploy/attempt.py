@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @contextmanager
-def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterator[Run]:
+def attempt(host: Host, action: str, what: str, wait: float, say: Say, *, always: bool = False) -> Iterator[Run]:
     """Hold the lock, deal with a run that was cut off, take everything back on a failure, and record the end.
 
     Args:
@@ -30,6 +30,7 @@ def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterat
         what: with what, in a word.
         wait: how many seconds to wait for the lock.
         say: takes one line of progress.
+        always: record a step that changed nothing, too.
 
     Raises:
         ReleaseError: of the run, after it has been taken back.
@@ -58,7 +59,8 @@ def attempt(host: Host, action: str, what: str, wait: float, say: Say) -> Iterat
                 raise
             _ignore_signals()
             entry.update(outcome="done")
-            if not run.changed or _record(host, run, run.outcome(host.pointed(host.current), before), entry):
+            worth = run.changed or (always and run.steps)
+            if not worth or _record(host, run, run.outcome(host.pointed(host.current), before), entry):
                 journal.close()
 
 

@@ -43,6 +43,15 @@ and after a failure (exit status 1) "failed": true with "step", "instance", "mes
 By hand, on a host that has a release already, the archive itself will do:
   stack release cloudeye-ID.tar.gz
 """
+WATCH_HELP = """\
+For a release made with --no-watch, as soon as requests reach this host; the playbooks call it when the balancer sends
+them again. What nginx's log says in the next releases.watch_seconds is held against the releases.watch_before seconds
+before that release began. It takes nothing back by itself, and puts a line into the ledger.
+  stack watch                          exit status 0: not worse, or too few requests to say; 1: worse, with the figures
+  stack watch || stack rollback        what a release on a host by itself does
+What was gone back to, scaled or made first is not watched: it has nothing to be held against. --json is that of
+`stack release`.
+"""
 SCALE_HELP = """\
   stack scale --instances 3            three gunicorn masters on each port
   stack scale --ports 3 --dry-run      what a third port would do
@@ -89,6 +98,16 @@ def add_commands(command: Command) -> None:
     sub.add_argument(
         "--contract", action="store_true", help="run contract migrations too, which the release before holds as well"
     )
+    sub.add_argument(
+        "--watch",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="watch nginx's log at the end; --no-watch: no requests come yet, `stack watch` is called when they do",
+    )
+    _common(sub)
+
+    sub = command("watch", run_watch, "say whether the current release answers worse than what was before it")
+    _epilog(sub, WATCH_HELP)
     _common(sub)
 
     sub = command("rollback", run_rollback, "bring this host back to a release it has; migrations stay")
@@ -192,7 +211,8 @@ def run_release(args: argparse.Namespace) -> int:
         if args.source.is_file():
             return _release_archive(args, host)
         source = Path(os.path.abspath(args.source))
-        options = Options(args.wheels and Path(os.path.abspath(args.wheels)), args.migrate, args.contract, args.wait)
+        wheels_folder = args.wheels and Path(os.path.abspath(args.wheels))
+        options = Options(wheels_folder, args.migrate, args.contract, args.wait, args.watch)
         outcome = engine.release(host, source, load, options, _say)
         return _print(args, replace(outcome, notes=_kept(args)))
 
@@ -214,6 +234,18 @@ def _release_archive(args: argparse.Namespace, host: Host) -> int:
     rest[rest.index(str(args.source))] = str(folder)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     os.execve(sys.executable, [sys.executable, "-P", "-m", "deploy.cli", *rest], environment)  # noqa: S606
+
+
+def run_watch(args: argparse.Namespace) -> int:
+    def work() -> int:
+        stack = _loader(args)(None)
+        outcome = engine.watch(Host.of(stack, args.account), stack, Options(wait=args.wait), _say)
+        if args.json:
+            return _print(args, outcome)
+        print(f"{outcome.release}: {'not worse than before' if outcome.steps else 'not watched'}")
+        return 0
+
+    return _reporting(args, work)
 
 
 def run_rollback(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,14 @@ class Options:
     """How a release is made.
 
     Wheels for what needs a compiler; whether to migrate the database, contract migrations too; how many seconds to wait
-    for the lock.
+    for the lock; whether to watch it, which is for later where no requests come yet.
     """
 
     wheels: Path | None = None
     migrate: bool = True
     contract: bool = False
     wait: float = 0.0
+    watch: bool = True
 
 
 def release(host: Host, source: Path, load: Load, options: Options, say: Say) -> Outcome:
@@ -81,7 +83,8 @@ def release(host: Host, source: Path, load: Load, options: Options, say: Say) ->
         before = host.pointed(host.current)
         around.aim(incoming.name, incoming.root, archive)
         contract = options.migrate and options.contract
-        bring(run, around, host, incoming, migrate=options.migrate, force=mended, contract=contract, proves=True)
+        flags = {"migrate": options.migrate, "force": mended, "contract": contract, "watch": options.watch}
+        bring(run, around, host, incoming, **flags, proves=True)
         with run.step("prune") as step:
             step.changed = prune(host, stack["releases"]["keep"], source)
     return run.outcome(incoming.name, before)
@@ -130,6 +133,41 @@ def restart(host: Host, stack: Mapping[str, Any], names: list[str], options: Opt
     return run.outcome(current, current)
 
 
+def watch(host: Host, stack: Mapping[str, Any], options: Options, say: Say) -> Outcome:
+    """Watch the current release, held against the minutes before it was made: requests reach this host only now.
+
+    Args:
+        host: where.
+        stack: the host's values.
+        options: how; only `wait` counts.
+        say: takes one line of progress.
+
+    Raises:
+        ReleaseError: with the figures, when it got worse; nothing is taken back.
+    """
+    with attempt(host, "watch", host.pointed(host.current), options.wait, say, always=True) as run:
+        current = host.pointed(host.current)
+        began = _began(host, current)
+        if began is None or not stack["releases"]["watch_seconds"]:
+            why = "releases.watch_seconds is 0" if began else "no release made it current, or the first one did"
+            say(f"{current or 'nothing'} is not watched: {why}")
+        else:
+            traffic = Traffic(stack, began)
+            run.count(traffic.count)
+            with run.step("watch"):
+                traffic.watch(run.say)
+    return run.outcome(current, current)
+
+
+def _began(host: Host, name: str) -> float | None:
+    """When the release began that made something current, in seconds since 1970; None when there was none before."""
+    for entry in reversed(ledger.read(host.ledger).entries):
+        if entry.get("outcome") == "done" and entry.get("current") == name != entry.get("previous"):
+            made = entry["action"] == "release" and entry["previous"]
+            return datetime.fromisoformat(entry["time"]).timestamp() if made else None
+    return None
+
+
 def bring(
     run: Run,
     around: Around,
@@ -140,11 +178,12 @@ def bring(
     force: bool,
     contract: bool = False,
     proves: bool = False,
+    watch: bool = True,
 ) -> None:
     """The steps that every way to a release has in common.
 
-    With `proves` the release before is shown to start, and this one is watched. What somebody goes back to needs
-    neither, and what goes first has nothing before it.
+    With `proves` the release before is shown to start, and with `watch` too this one is watched. What somebody goes
+    back to needs neither, and what goes first has nothing before it.
     """
     before = host.pointed(host.current)
     proves = proves and before not in ("", target.name)
@@ -177,7 +216,7 @@ def bring(
         step.changed = roll.groups()
     with run.step("confirm"):
         roll.confirm()
-    watched = proves and target.stack["releases"]["watch_seconds"] > 0
+    watched = proves and watch and target.stack["releases"]["watch_seconds"] > 0
     complete(run, host, target, traffic.watch if watched else None)
     around.after("switch")
 

@@ -55,14 +55,15 @@ class Traffic:
 
     Args:
         stack: whose; `releases.watch_*` are how it is watched.
+        began: when what was before ended, in seconds since 1970; now when not given.
     """
 
-    def __init__(self, stack: Mapping[str, Any]) -> None:
+    def __init__(self, stack: Mapping[str, Any], began: float | None = None) -> None:
         self._stack = stack
         self._limits = stack["releases"]
         self._log = AccessLog(stack)
         self._all = Tally()
-        self._began = time.time()
+        self._began = time.time() if began is None else began
 
     def count(self) -> dict[str, int]:
         """How many requests were answered so far, and how many of them with a 5xx; empty when nothing tells."""
@@ -84,7 +85,7 @@ class Traffic:
             return
         started = time.time()
         before, now = Tally(), Tally()
-        before.add(self._log.before(self._began - self._limits["watch_before"], MOST))
+        before.add(self._log.before(self._began - self._limits["watch_before"], self._began, MOST))
         # Where nginx keeps lines to itself for a while, those of the last moment come so much later.
         end = started + seconds + self._stack["nginx"].get("log_flush", 0)
         while (left := end - time.time()) > 0:

@@ -20,7 +20,8 @@ from tests.hosts.traffic import PAUSE, Traffic
 # The rate limit stays as it is shipped: the suite of verify.yml runs into it here.
 VALUES = {
     "sync": {"allow_private": True, "minimum_interval": 1, "poll_seconds": 0.2, "heartbeat_seconds": 1},
-    "releases": {"watch_seconds": 3},
+    # The clients of these tests make about 20 requests a second to each app host.
+    "releases": {"watch_seconds": 4, "watch_requests": 30},
 }
 
 
@@ -88,6 +89,19 @@ LATE = """
 import os, socket
 if socket.gethostname() == "app2" and os.environ.get("APP_INSTANCE") == "api-8002-0":
     raise RuntimeError("this release does not suit this host")
+"""
+
+# Passes every gate, and fails one in twenty of the requests that `Traffic` makes: they come by nginx alone.
+HALTING = """
+import itertools
+turns, right = itertools.count(), app.wsgi_app
+def halting(environ, start_response):
+    asked = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    if asked == ("GET", "/api/v1/sites") and next(turns) % 5 == 0:
+        start_response("500 Internal Server Error", [("Content-Length", "0")])
+        return []
+    return right(environ, start_response)
+app.wsgi_app = halting
 """
 
 MakeRelease = Callable[[str, str], Path]
@@ -206,6 +220,31 @@ def test_a_second_host_that_fails_its_gate_takes_the_first_one_back(
     assert "(as before) 5 of 5 processes healthy" in words(played)
     assert serving(four) == before
     assert " down;" not in members(four)
+
+
+@pytest.mark.timeout(1800)
+def test_a_release_that_fails_some_requests_is_found_by_the_watch_and_taken_back_everywhere(
+    four: Deployment, release: MakeRelease, pause: float
+) -> None:
+    before = serving(four)
+    told = "release.yml, the release fails 5 % of its requests"
+    with Traffic(four, told, pause=pause, own="GET answered 500") as traffic:
+        time.sleep(5)  # what it is held against
+        played = four.play("release.yml", checkout=release("halting", HALTING))
+        ended = dict(traffic.tally.failures)
+        time.sleep(5)
+    assert played.status == 2
+    assert "release failed at app1 in step watch: after" in words(played)
+    assert "before: 0 of" in words(played)
+    assert traffic.tally.failures == ended, "none failed after it was taken back"
+    assert serving(four) == before
+    assert " down;" not in members(four)
+    found = json.loads(four.made["app1"].run("stack ledger --json", root=True).out)["entries"]
+    assert [(entry["action"], entry["outcome"]) for entry in found[-3:]] == [
+        ("release", "done"),
+        ("watch", "failed"),
+        ("rollback", "done"),
+    ]
 
 
 @pytest.mark.slow

@@ -181,7 +181,8 @@ def failure_screen(
 def _reasons(action: str, batch: list[str], hostvars: Inventory) -> Iterator[str]:
     for host in batch:
         variables = hostvars[host]
-        result = variables.get(f"{action}_result") or {}
+        results = [variables.get(f"{name}_result") or {} for name in (action, "watch")]
+        result = next(filter(_failed, results), results[0])
         if result.get("unreachable"):
             yield f"{action} failed at {host}: it stopped answering in the middle ({str(result.get('msg', ''))[-160:]})"
             continue
@@ -196,6 +197,10 @@ def _reasons(action: str, batch: list[str], hostvars: Inventory) -> Iterator[str
             yield f"{action} failed at {host}: {' | '.join(words[-4:])}"
         elif failed := variables.get("ansible_failed_result"):
             yield f"{action} failed at {host}: {str(failed.get('msg', 'see above')).strip()}"
+
+
+def _failed(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("unreachable") or result.get("rc"))
 
 
 def _state(state: Mapping[str, Any], before: str) -> str:

@@ -116,6 +116,15 @@ def test_the_screen_says_what_where_why_the_state_and_what_to_do() -> None:
     assert "ansible-playbook -i inventories/fleet release.yml" in text
 
 
+def test_the_screen_says_what_the_watch_found_after_a_release_that_went_well() -> None:
+    found = {"failed": True, "step": "watch", "message": "after 20 s of traffic: 20 of 400 failed (5.0 %)", "log": []}
+    hosts = hostvars()
+    hosts["app1"]["release_result"] = {"rc": 0, "stdout": json.dumps({"changed": True})}
+    hosts["app1"]["watch_result"] = {"rc": 1, "stdout": json.dumps(found)}
+    text = "\n".join(moving.failure_screen("release", ["app1"], {"app1": says("old")}, hosts, "inv", []))
+    assert "release failed at app1 in step watch: after 20 s of traffic: 20 of 400 failed (5.0 %)" in text
+
+
 def test_the_screen_says_how_a_lost_host_is_mended() -> None:
     hosts = hostvars()
     hosts["app2"]["release_result"] = {"unreachable": True, "msg": "Connection timed out"}

@@ -79,6 +79,48 @@ def test_a_good_release_passes_the_watch_and_its_requests_are_counted(bench: Ben
     assert counted in bench.command("ledger").stdout
 
 
+def test_what_a_release_did_not_watch_is_watched_later_against_the_minutes_before_it(bench: Bench) -> None:
+    watched(bench, 3)
+    with Client():
+        time.sleep(1)
+    built = halting(bench, "watched later")
+    assert bench.release(built, "--no-watch")["changed"]
+    assert "watch" not in [step["name"] for step in bench.recorded()[-1]["steps"]]
+    with Client():
+        said = bench.stack_command("watch")
+    assert (said["status"], said["failed"], said["step"], said["changed"]) == (1, True, "watch", False)
+    assert re.search(r"\d+ of \d+ failed \([3-7]\.\d %\).*; before: \d+ of \d+ failed", said["message"])
+    # It only says so.
+    assert served_by(bench, built.id)
+    entry = bench.recorded()[-1]
+    assert (entry["action"], entry["outcome"], entry["current"]) == ("watch", "failed", built.id)
+    assert entry["requests"]["failed"] > 0
+    assert f"{entry['time']}  watch    failed {built.id}" in bench.command("ledger").stdout
+
+
+def test_a_good_release_passes_a_later_watch_which_is_recorded(bench: Bench) -> None:
+    watched(bench, 1)
+    assert bench.release(bench.edit("src/hello/wsgi.py", "pong!", "pong, later!"), "--no-watch")["changed"]
+    with Client():
+        assert bench.command("watch", "--account", "root").stdout == f"{bench.current()}: not worse than before\n"
+    entry = bench.recorded()[-1]
+    assert (entry["action"], entry["outcome"], entry["requests"]["failed"]) == ("watch", "done", 0)
+    assert entry["requests"]["seen"] > 60
+
+
+@pytest.mark.parametrize("seconds", [60, 0])
+def test_what_was_gone_back_to_is_not_watched_later_either_nor_any_without_a_watch(bench: Bench, seconds: int) -> None:
+    assert bench.release(bench.edit("src/hello/wsgi.py", "pong!", "pong, gone!"), "--no-watch")["changed"]
+    watched(bench, seconds)
+    if seconds:
+        assert bench.stack_command("rollback")["status"] == 0
+    lines = len(bench.recorded())
+    said = bench.stack_command("watch")
+    assert (said["status"], said["changed"], said["steps"]) == (0, False, [])
+    assert f"{bench.current()} is not watched" in said["stderr"]
+    assert len(bench.recorded()) == lines
+
+
 def test_a_quiet_host_passes_the_watch(bench: Bench) -> None:
     watched(bench, 1)
     said = bench.release(halting(bench, "quiet"))
