@@ -102,10 +102,19 @@ def engine(stack: Mapping[str, Any], *arguments: str) -> list[str]:
 
 def release_files(archive: str) -> dict[str, str]:
     """The sha256 of each file of a release, from its archive on this machine."""
+    return dict(_manifest(archive)["files"])
+
+
+def release_migrations(archive: str) -> list[dict[str, str]]:
+    """The migrations of a release in their order, with `revision`, `kind` and `file`, from its archive here."""
+    return list(_manifest(archive)["migrations"])
+
+
+def _manifest(archive: str) -> dict[str, Any]:
     with tarfile.open(archive) as opened:
         member = opened.extractfile(NAME)
         assert member is not None  # noqa: S101 - the archive was built a moment ago
-        return dict(json.loads(member.read())["files"])
+        return dict(json.loads(member.read()))
 
 
 def said_by(results: list[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -273,6 +282,7 @@ class FilterModule:
             balancer_members,
             engine,
             release_files,
+            release_migrations,
             said_by,
             hosts_to_take_back,
             failure_screen,

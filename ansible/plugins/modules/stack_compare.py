@@ -22,9 +22,18 @@ options:
     type: dict
     required: true
   migrations:
-    description: The folder of its migrations.
-    type: str
-    default: ''
+    description: Its migrations in their order, each with C(revision), C(kind) (expand or contract) and C(file).
+    type: list
+    elements: dict
+    default: []
+  migrates:
+    description: This host would migrate the database; one of a fleet does.
+    type: bool
+    default: true
+  contract:
+    description: Contract migrations would run as well, where the current release holds them too.
+    type: bool
+    default: false
 author: the maintainers of this repository
 """
 
@@ -43,7 +52,9 @@ differs:
   elements: str
   returned: always
 migrations:
-  description: Migrations that the current release does not have.
+  description:
+    - What would be done about migrations, each with its kind and what becomes of it. The database is not asked, so what
+      the current release does not hold counts as not run.
   type: list
   elements: str
   returned: always
@@ -79,13 +90,34 @@ def changed_by_hand(folder, files):
     return found
 
 
+def migrations(wanted, had, first, contract):
+    """What becomes of each migration that the current release does not hold, and of contract ones that it does.
+
+    The rules are those of deploy/migrating.py: a contract migration runs one release later, when it is asked for.
+    """
+    found, waits = [], False
+    for one in wanted:
+        name = f"{os.path.basename(one['file'])[:-3]} ({one['kind']})"
+        new = one["file"] not in had
+        if one["kind"] != "contract" or first:
+            found += [f"{name} is refused: it comes after one that waits" if waits else name] if new else []
+        elif new:
+            waits = True
+            found.append(f"{name} waits for a later release, with release_contract=true")
+        elif contract:
+            found.append(f"{name} unless it has run")
+    return found
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
             "current": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
             "files": {"type": "dict", "required": True},
-            "migrations": {"type": "str", "default": ""},
+            "migrations": {"type": "list", "elements": "dict", "default": []},
+            "migrates": {"type": "bool", "default": True},
+            "contract": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -98,17 +130,17 @@ def main():
         differs += [f"new {name}" for name in sorted(set(wanted) - set(had))] if had else []
         differs += [f"gone {name}" for name in sorted(set(had) - set(wanted))]
         differs += [f"changed {name}" for name in sorted(set(had) & set(wanted)) if had[name] != wanted[name]]
-    inside = [name for name in wanted if os.path.dirname(name) == given["migrations"] and name.endswith(".py")]
-    fresh = sorted(os.path.basename(name)[:-3] for name in inside if name not in had and "__init__" not in name)
+    moves = given["migrates"] and (current != given["release"] or given["contract"])
+    lines = migrations(given["migrations"], had, not current, given["contract"]) if moves else []
     module.exit_json(
         changed=current != given["release"] or bool(differs),
         current=current,
         would_release=given["release"],
         differs=differs,
-        migrations=fresh if current != given["release"] else [],
+        migrations=lines,
         diff={
             "before": f"release {current or 'none'}\n",
-            "after": "\n".join([f"release {given['release']}", *differs, *(f"migration {name}" for name in fresh), ""]),
+            "after": "\n".join([f"release {given['release']}", *differs, *(f"migration {line}" for line in lines), ""]),
             "before_header": folder,
             "after_header": folder,
         },

@@ -191,12 +191,49 @@ class TestCompare:
         (release / "RELEASE").write_text(json.dumps({"files": sums}))
         (tmp_path / "current").symlink_to("releases/one")
         wanted = {"kept": sums["kept"], "edited": "another", "m/0002_more.py": "x"}
+        migrations = [{"revision": "2", "kind": "expand", "file": "m/0002_more.py"}]
         answer = call(
-            "stack_compare", check=True, current=f"{tmp_path}/current", release="two", files=wanted, migrations="m"
+            "stack_compare",
+            check=True,
+            current=f"{tmp_path}/current",
+            release="two",
+            files=wanted,
+            migrations=migrations,
         )
         assert answer["changed"] is True
         assert answer["differs"] == ["mended edited", "new m/0002_more.py", "gone gone", "changed edited"]
-        assert answer["migrations"] == ["0002_more"]
+        assert answer["migrations"] == ["0002_more (expand)"]
+
+    @pytest.mark.parametrize(
+        ("had", "more", "lines"),
+        [
+            ([], {}, ["0001 (expand)", "0002 (contract)", "0003 (expand)"]),  # an empty database takes all
+            (
+                ["0001"],
+                {},
+                [
+                    "0002 (contract) waits for a later release, with release_contract=true",
+                    "0003 (expand) is refused: it comes after one that waits",
+                ],
+            ),
+            (["0001", "0002"], {"contract": True}, ["0002 (contract) unless it has run", "0003 (expand)"]),
+            (["0001", "0002"], {}, ["0003 (expand)"]),
+            (["0001"], {"migrates": False}, []),
+        ],
+    )
+    def test_it_says_what_becomes_of_each_migration(
+        self, call: Call, tmp_path: Path, had: list[str], more: dict[str, bool], lines: list[str]
+    ) -> None:
+        kinds = {"0001": "expand", "0002": "contract", "0003": "expand"}
+        migrations = [{"revision": name, "kind": kind, "file": f"m/{name}.py"} for name, kind in kinds.items()]
+        if had:
+            release = tmp_path / "releases" / "one"
+            release.mkdir(parents=True)
+            (release / "RELEASE").write_text(json.dumps({"files": {f"m/{name}.py": "x" for name in had}}))
+            (tmp_path / "current").symlink_to("releases/one")
+        given = {"release": "two", "files": {}, "migrations": migrations, **more}
+        answer = call("stack_compare", check=True, current=f"{tmp_path}/current", **given)
+        assert answer["migrations"] == lines
 
     def test_the_same_release_untouched_is_nothing_to_do(self, call: Call, tmp_path: Path) -> None:
         release = tmp_path / "releases" / "one"
