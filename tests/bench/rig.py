@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from tests.bench import certificates
 from tests.bench.mix import NETWORK, Mix
 from tests.bench.server import VISIT
 from tests.integration.mariadb import MariaDB
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWNERS = 50
@@ -97,7 +97,7 @@ class Rig:
         port = 0
         if self.plan.engine == "mariadb":
             (self.folder / "db").mkdir()
-            port = _free_port()
+            port = free_port()
             self.database = self._ends.enter_context(MariaDB(self.folder / "db", port, options=SERVER))
         self._configure(port)
         command = [sys.executable, "-m", "flask", "--app", "cloudeye.wsgi", "db", "upgrade"]
@@ -272,10 +272,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.integration.mariadb import MariaDB
 from tests.integration.world import World, end, environment, make_world
+from tests.ports import free_port
 
 DATABASE_PASSWORD = "of the tests' own"
 # A file that takes minutes begins early, or at the end all others wait for the one that has it.
@@ -21,13 +21,6 @@ LONG = ("test_watching.py", "test_alerts_delivery.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first."""
     items.sort(key=lambda item: item.path.name not in LONG)
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

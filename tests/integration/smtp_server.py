@@ -62,7 +62,7 @@ class SmtpServer:
             context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
         if context is not None and not tls:
             options |= {"tls_context": context, "require_starttls": True}
-        from tests.integration.conftest import free_port
+        from tests.ports import free_port
 
         self._controller = Controller(
             self, hostname="127.0.0.1", port=port or free_port(), ssl_context=context if tls else None, **options

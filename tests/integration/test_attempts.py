@@ -36,8 +36,8 @@ from cloudeye.models import AttemptCounter, User
 from cloudeye.models.base import utcnow
 from cloudeye.services import passwords
 from tests.integration.cache_server import CacheServer
-from tests.integration.conftest import free_port
 from tests.integration.world import PASSWORD, World, end, environment
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration import cache_server
-from tests.integration.conftest import free_port
 from tests.integration.world import World
+from tests.ports import free_port
 
 pytestmark = pytest.mark.alone
 

@@ -18,12 +18,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.conftest import free_port
 from tests.integration.every_request import Requests, bodies_of, files_of
 from tests.integration.proof_server import ProofServer
 from tests.integration.test_gunicorn import SOURCES, wait_for
 from tests.integration.test_matrix import Operation, operations_of
 from tests.integration.world import World
+from tests.ports import free_port
 
 pytestmark = pytest.mark.alone
 

@@ -19,9 +19,10 @@ from cloudeye.app import create_app
 from cloudeye.config import Config
 from cloudeye.extensions import db
 from cloudeye.models import User
-from tests.integration.conftest import DATABASE_PASSWORD, free_port, mariadb_url
+from tests.integration.conftest import DATABASE_PASSWORD, mariadb_url
 from tests.integration.mariadb import MariaDB
 from tests.integration.world import World, end, environment, make_world
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.conftest import free_port
 from tests.integration.world import PASSWORD, World
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 

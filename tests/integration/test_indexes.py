@@ -31,7 +31,7 @@ from cloudeye.sync import scan
 from cloudeye.sync.carriers import Post
 from cloudeye.sync.steps import STEPS
 from cloudeye.sync.work import Work
-from tests.integration.conftest import DATABASE_PASSWORD, free_port, mariadb_url
+from tests.integration.conftest import DATABASE_PASSWORD, mariadb_url
 from tests.integration.many_rows import BIG, RESULTS, SITES, analyse, fill
 from tests.integration.mariadb import MariaDB
 from tests.integration.plans import (
@@ -46,6 +46,7 @@ from tests.integration.plans import (
 )
 from tests.integration.test_matrix import SWITCHED_OFF, Operation, operations_of
 from tests.integration.world import World, end, environment, make_world
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 

@@ -20,8 +20,8 @@ import pytest
 
 from deploy.derive import settings as settings_of
 from deploy.stack import load
-from tests.integration.conftest import free_port
 from tests.integration.world import PASSWORD, World
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 

@@ -20,8 +20,8 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 from cloudeye.mysql_gevent import Connection
-from tests.integration.conftest import free_port
 from tests.integration.mariadb import MariaDB
+from tests.ports import free_port
 
 READ_COMMITTED = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 Connect = Callable[..., Any]

@@ -23,8 +23,8 @@ from MySQLdb.cursors import SSCursor
 
 from cloudeye.mysql_gevent import Connection
 from tests.integration import slow_proxy
-from tests.integration.conftest import free_port
 from tests.integration.mariadb import MariaDB
+from tests.ports import free_port
 
 pytestmark = pytest.mark.alone
 

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 from cloudeye.extensions import db
 from cloudeye.models import Message, OneTimeToken, utcnow
 from cloudeye.services.outbox import queue_mail
-from tests.integration.conftest import free_port
 from tests.integration.smtp_server import PASSWORD, USER, SmtpServer, make_certificate
 from tests.integration.world import World
+from tests.ports import free_port
 from tests.unit.cloudeye.sync_stack import Stack, counting_site, wait_for
 
 pytestmark = pytest.mark.long

@@ -6,13 +6,12 @@ import http.client
 import http.server
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,11 @@ from deploy.maintenance import MaintenanceError, Wanted
 from deploy.nginx import Nginx
 from deploy.render import render, write
 from deploy.stack import Stack
+from tests.ports import free_ports
 from tests.templates.test_parsers import CERTIFICATE, VARIANTS, rendered
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 US, SOMEBODY, FELLOW = "127.0.0.1", "127.0.0.3", "127.0.0.2"
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on, each another one."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((US, 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 class App(http.server.BaseHTTPRequestHandler):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from cloudeye.services import oidc_provider
-from tests.integration.conftest import DATABASE_PASSWORD, free_port, mariadb_url
+from tests.integration.conftest import DATABASE_PASSWORD, mariadb_url
 from tests.integration.oidc.provider import CLIENT, Provider, secret_of
 from tests.integration.world import World, end, environment, make_world
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")

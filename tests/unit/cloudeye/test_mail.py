@@ -19,8 +19,8 @@ from cloudeye.config import Config
 from cloudeye.models import Base, Message
 from cloudeye.services import outbox
 from cloudeye.services.mail import BadRecipient, Letter, Mailer, MailError, ServerError, check_recipient, compose
-from tests.integration.conftest import free_port
 from tests.integration.smtp_server import PASSWORD, USER, SmtpServer, make_certificate
+from tests.ports import free_port
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 LETTER = Letter("e" * 32, "owner@example.com", "en", "Hello", "Something to read\n", NOON)

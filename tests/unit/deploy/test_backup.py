@@ -23,8 +23,8 @@ from deploy.layout import Host
 from deploy.manifest import Manifest
 from deploy.steps import ReleaseError
 from deploy.tree import Release
-from tests.integration.conftest import free_port
 from tests.integration.mariadb import MariaDB
+from tests.ports import free_port
 
 PASSWORD = """of "the' tests\\ own #1; $x ä"""
 ID = "20260102T030405-0000000"

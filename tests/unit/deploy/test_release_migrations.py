@@ -19,8 +19,8 @@ import pytest
 
 from deploy import venvs
 from deploy.render import TREE, write_file
-from tests.integration.conftest import free_port
 from tests.integration.mariadb import MariaDB
+from tests.ports import free_port
 from tests.unit.cloudeye.migrated import HEAD, written
 from tests.unit.deploy.bench import ADDRESS, OURS, Bench
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from deploy.unix_http import supervisor_rpc
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 
@@ -32,12 +33,6 @@ while True:
     connection.sendall(str(os.getpid()).encode())
     connection.close()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Supervised:
