@@ -222,10 +222,13 @@ def switch_on(stack: Mapping[str, Any], asked: Wanted, *, check: bool = False) -
 def switch_off(stack: Mapping[str, Any], *, check: bool = False) -> bool:
     """Have requests reach the app again; return whether they did not.
 
+    The pages stay: a worker of nginx's that ends sends them yet.
+
     Raises:
         MaintenanceError: when nginx refuses; everything is as it was.
     """
-    return _apply(stack, {}, check=check)
+    found = _found(folder_of(stack))
+    return _apply(stack, {path: text for path, text in found.items() if path.parent.name == "pages"}, check=check)
 
 
 def _apply(stack: Mapping[str, Any], wished: Mapping[Path, str], *, check: bool) -> bool:
@@ -236,14 +239,12 @@ def _apply(stack: Mapping[str, Any], wished: Mapping[Path, str], *, check: bool)
     try:
         with _alone(folder):
             before = _found(folder)
-            _put(folder, wished, NAMES[NOT_PAGES:])
+            _put(folder, wished)
             try:
                 _tell(stack)
             except NginxError as refused:
-                _put(folder, before, NAMES)
+                _put(folder, before)
                 raise MaintenanceError(f"{refused.message}; everything is as it was", refused.log) from refused
-            # Not before: until nginx has read its files anew it sends the pages.
-            _put(folder, wished, NAMES)
     except PermissionError:
         raise MaintenanceError(f"{folder} cannot be written: run this as root (sudo)") from None
     return True
@@ -253,9 +254,9 @@ def _found(folder: Path) -> dict[Path, str]:
     return {folder / name: (folder / name).read_text("utf-8") for name in NAMES if (folder / name).is_file()}
 
 
-def _put(folder: Path, wished: Mapping[Path, str], doomed: Sequence[str]) -> None:
-    """Write what is wished, and take away what of the doomed files is not."""
-    for name in reversed(doomed):
+def _put(folder: Path, wished: Mapping[Path, str]) -> None:
+    """Write what is wished, and take away what is not."""
+    for name in reversed(NAMES):
         if folder / name not in wished:
             (folder / name).unlink(missing_ok=True)
     for path, text in wished.items():
