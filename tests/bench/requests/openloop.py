@@ -3,7 +3,8 @@
 PLAN is JSON, see `Plan`. A request has a time at which it is due; its latency counts from then, also when it had to
 wait because every connection was taken or because this process was late. So a server that stalls is charged for every
 request that would have come meanwhile: there is no coordinated omission, and nothing to be corrected for it (G. Tene,
-"How NOT to Measure Latency"). At the end a line of JSON with what came of it appears on standard output.
+"How NOT to Measure Latency"). At the end a line of JSON with what came of it appears on standard output. At SIGTERM the
+rest of the plan is left out.
 
 One process on raw sockets, with prepared bytes: a few tens of microseconds of a core for each request, the same for
 every contestant. How late it sent is among the figures (`late_p99`).
@@ -15,6 +16,7 @@ import dataclasses
 import gc
 import json
 import select
+import signal
 import socket
 import sys
 import time
@@ -28,7 +30,10 @@ CHUNK_END = b"\r\n0\r\n\r\n"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send to a loopback port, how often a second, for how many seconds, and which status is an answer."""
+    """What to send, how often a second, for how many seconds, and which status is an answer.
+
+    `address` is of loopback or of a host that a test made.
+    """
 
     port: int
     request: str
@@ -36,6 +41,10 @@ class Plan:
     rate: float
     seconds: float
     patience: float = 2.0  # seconds that an answer may take after the last request was due
+    address: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        assert self.address.startswith(("127.", "198.18.0.")), "only loopback and this machine's test hosts"
 
 
 @dataclass(frozen=True)
@@ -80,11 +89,11 @@ def _is_last(data: bytearray) -> bool:
 class _Connection:
     """One connection: connecting, idle, or waiting for the answer to a request that was due at a time."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, address: str, port: int) -> None:
         self.socket = socket.socket()
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.connect_ex(("127.0.0.1", port))
+        self.socket.connect_ex((address, port))
         self.due: float | None = None
         self.connected = False
         self.data = bytearray()
@@ -105,6 +114,12 @@ class OpenLoop:
         self._late: list[float] = []
         self._errors: Counter[str] = Counter()
         self._opened = 0
+        self._total = max(1, int(plan.rate * plan.seconds))
+        self._sent = 0
+
+    def stop(self) -> None:
+        """Ask for nothing more."""
+        self._total = self._sent
 
     def run(self) -> Latencies:
         """Send everything, and wait for what is still to come."""
@@ -124,26 +139,26 @@ class OpenLoop:
         return Latencies(self.plan.rate, len(self._seconds), dict(self._errors), p50, p99, longest, late, self._opened)
 
     def _loop(self) -> None:
-        plan, total, sent = self.plan, max(1, int(self.plan.rate * self.plan.seconds)), 0
+        rate = self.plan.rate
         for _ in range(AT_FIRST):
             self._open()
         start = time.perf_counter() + 0.05
-        end = start + total / plan.rate + plan.patience
-        while sent < total or self._waiting or len(self._idle) < len(self._all):
+        while self._sent < self._total or self._waiting or len(self._idle) < len(self._all):
             now = time.perf_counter()
+            end = start + self._total / rate + self.plan.patience
             if now > end:
                 return
-            while sent < total and start + sent / plan.rate <= now:
-                self._waiting.append(start + sent / plan.rate)
-                sent += 1
+            while self._sent < self._total and start + self._sent / rate <= now:
+                self._waiting.append(start + self._sent / rate)
+                self._sent += 1
             self._send_waiting()
-            until = start + sent / plan.rate if sent < total else end
+            until = start + self._sent / rate if self._sent < self._total else end
             for number, events in self._poll.poll(max(0.0, min(until - time.perf_counter(), 0.05))):
                 if (connection := self._all.get(number)) is not None:
                     self._happened(connection, events)
 
     def _open(self) -> None:
-        connection = _Connection(self.plan.port)
+        connection = _Connection(self.plan.address, self.plan.port)
         self._all[connection.socket.fileno()] = connection
         self._opened += 1
         self._poll.register(connection.socket, select.EPOLLIN | select.EPOLLOUT)
@@ -206,7 +221,9 @@ class OpenLoop:
 def main(plan: str) -> None:
     """Run a plan; nothing but the figures is printed."""
     gc.disable()
-    print(json.dumps(dataclasses.asdict(OpenLoop(Plan(**json.loads(plan))).run())))
+    loop = OpenLoop(Plan(**json.loads(plan)))
+    signal.signal(signal.SIGTERM, lambda number, frame: loop.stop())
+    print(json.dumps(dataclasses.asdict(loop.run())))
 
 
 if __name__ == "__main__":
