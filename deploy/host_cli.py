@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import build as building
-from deploy import incoming, instances, ledger, local, resume, scaling, status, tree, venvs, wheels
+from deploy import incoming, instances, ledger, local, maintenance, resume, scaling, status, tree, venvs, wheels
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
@@ -312,13 +312,15 @@ def run_scale(args: argparse.Namespace) -> int:
 
 def run_releases(args: argparse.Namespace) -> int:
     def work() -> int:
-        rows = engine.listed(Host.of(_loader(args)(None)))
+        stack = _loader(args)(None)
+        rows = engine.listed(Host.of(stack))
         if args.json:
             print(json.dumps(rows))
             return 0
         for row in rows:
             mark = "current " if row["current"] else "previous" if row["previous"] else "        "
             print(f"{mark} {row['id']}  {row['version']}  {' '.join(row['processes'])}{_requests(row)}")
+        _tell_of_maintenance(stack)
         return 0
 
     return _reporting(args, work)
@@ -330,9 +332,15 @@ def _requests(row: Mapping[str, Any]) -> str:
     return f"  {counted['seen']} requests, {counted['failed']} failed" if counted else ""
 
 
+def _tell_of_maintenance(stack: Mapping[str, Any]) -> None:
+    if maintenance.is_on(stack):
+        print(f"maintenance is {maintenance.describe(maintenance.state(stack))}")
+
+
 def run_ledger(args: argparse.Namespace) -> int:
     def work() -> int:
-        found = ledger.read(Host.of(_loader(args)(None)).ledger)
+        stack = _loader(args)(None)
+        found = ledger.read(Host.of(stack).ledger)
         if args.json:
             shown = {"entries": found.entries} if args.action == "show" else {}
             print(json.dumps({**shown, "head": found.head, "problems": found.problems}))
@@ -345,6 +353,7 @@ def run_ledger(args: argparse.Namespace) -> int:
                 line += _requests(entry)
                 print(f"{line}  by {entry['actor']}" + (f": {entry['message']}" if entry.get("message") else ""))
             print(f"{len(found.entries)} entries, newest hash {found.head}")
+            _tell_of_maintenance(stack)
         for problem in found.problems:
             print(f"stack: the ledger was changed: {problem}", file=sys.stderr)
         return 1 if found.problems else 0

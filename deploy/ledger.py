@@ -7,6 +7,7 @@ neighbours. Whoever can write the file can also compute all hashes anew: against
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -31,8 +32,8 @@ class Reading:
 def append(path: Path, entry: Mapping[str, Any]) -> None:
     """Add a line and put it on the disk before returning.
 
-    Only whoever holds the stack's lock may call this. A line that a power cut tore stays as it is, and the new line
-    carries its hash.
+    Writers wait for each other here: not all of them hold the stack's lock (`stack maintenance` does not). A line that
+    a power cut tore stays as it is, and the new line carries its hash.
 
     Args:
         path: of the ledger, which need not exist.
@@ -43,6 +44,7 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "r+b") as file:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
         lines = file.read().split(b"\n")
         torn = lines[-1]
         last = torn or (lines[-2] if len(lines) > 1 else b"")

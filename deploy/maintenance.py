@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from deploy.layout import actor
+from deploy import ledger
+from deploy.layout import Host, actor, now
 from deploy.nginx import Nginx, NginxError
 from deploy.render import TREE, render_template, write_file
 from deploy.site import Site
@@ -191,10 +193,25 @@ def describe(found: Mapping[str, Any]) -> str:
         return "off"
     if "problem" in found:
         return f"on; {found['problem']}"
-    parts = [f"on since {found['since']} by {found['by']}"]
+    parts = ["on" + (f" since {found['since']} by {found['by']}" if found["since"] else "")]
     parts += [f"until {found['until']}"] if found["until"] else []
     parts += [f"for all but {', '.join(found['allow'])}"] if found["allow"] else []
     return ", ".join(parts) + (f": {found['message']}" if found["message"] else "")
+
+
+def record(stack: Mapping[str, Any]) -> None:
+    """Put into the host's ledger that it was switched: who, until when, for whom not; a balancer has no ledger.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    host, found = Host.of(stack), state(stack)
+    current = host.pointed(host.current)
+    entry: dict[str, Any] = {"time": now(), "action": "maintenance", "what": "on" if found["on"] else "off"}
+    entry |= {"actor": found.get("by") or actor(), "host": socket.gethostname(), "outcome": "done"}
+    entry |= {key: found[key] for key in ("until", "allow") if found.get(key)}
+    entry |= {"message": describe({**found, "since": "", "by": ""})}
+    ledger.append(host.ledger, {**entry, "previous": current, "current": current, "steps": []})
 
 
 def switch_on(stack: Mapping[str, Any], asked: Wanted, *, check: bool = False) -> bool:

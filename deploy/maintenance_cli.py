@@ -23,7 +23,9 @@ HELP = """\
 nginx answers by itself: a page for browsers, the envelope of every other error for programs and below /api/. The paths
 in maintenance.open and the allowed addresses reach the app as ever. It stays on through reloads, reboots, releases
 and rollbacks, and after --until too: that only says when to ask again. Requests under way are finished. `on` again
-replaces what was said before. On a host this is root's; where there is a balancer, do it there as well.
+replaces what was said before. On a host this is root's, and a line of its ledger; where there is a balancer, do it
+there as well: maintenance.yml does both. It writes nginx's files itself and calls `stack maintenance record` for the
+line.
 """
 
 
@@ -31,7 +33,7 @@ def add_commands(command: Command) -> None:
     """Add this command to the command line of `stack`."""
     sub = command("maintenance", run, "have nginx answer 503 without asking the app, and end that")
     sub.epilog, sub.formatter_class = HELP, argparse.RawDescriptionHelpFormatter
-    sub.add_argument("action", choices=["on", "off", "status"])
+    sub.add_argument("action", choices=["on", "off", "status", "record"])
     sub.add_argument("--message", default="", metavar="M", help="one line, shown to people and programs")
     sub.add_argument("--until", default="", metavar="T", help="until when: an ISO 8601 time, or how long (90m)")
     sub.add_argument("--allow", action="append", default=[], metavar="CIDR", help="let an address or network through")
@@ -47,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action != "on" and given:
         raise StackError([f"--{name} goes with `stack maintenance on` alone" for name in given])
     stack = stack_of(args, again=True)
+    if args.action == "record" and stack["profile"] != "host":
+        raise StackError(["`stack maintenance record` is for a host: a checkout has no ledger"])
     try:
         changed = _switch(args, stack)
     except maintenance.MaintenanceError as error:
@@ -56,21 +60,26 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps({"failed": True, "message": error.message, "log": error.log}))
         return 1
+    if args.action == "record" or (changed and not args.check and stack["profile"] == "host"):
+        try:
+            maintenance.record(stack)
+        except OSError as error:
+            print(f"stack: the ledger cannot be written: {error}", file=sys.stderr)
     found = maintenance.state(stack)
     if args.json:
-        print(json.dumps({**({} if args.action == "status" else {"changed": changed}), **found}))
-    elif args.check and args.action != "status":
+        print(json.dumps({**({"changed": changed} if args.action in ("on", "off") else {}), **found}))
+    elif args.check and args.action in ("on", "off"):
         print(f"maintenance would be switched {args.action}" if changed else "nothing would change")
     else:
         print(
             f"maintenance is {maintenance.describe(found)}"
-            + ("" if changed or args.action == "status" else ", nothing changed")
+            + ("" if changed or args.action not in ("on", "off") else ", nothing changed")
         )
     return 0
 
 
 def _switch(args: argparse.Namespace, stack: Mapping[str, Any]) -> bool:
-    if args.action == "status":
+    if args.action in ("status", "record"):
         return False
     if args.action == "off":
         return maintenance.switch_off(stack, check=args.check)

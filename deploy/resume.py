@@ -152,7 +152,7 @@ def _carry_out(host: Host, left: Unfinished, say: Say) -> Resumed:
     outcome = Outcome(True, current, left.before, [asdict(step) for step in run.steps])
     if problems:
         verdict, message = "failed", "\n".join([message, *problems])
-    if left.run not in (entry.get("run") for entry in ledger.read(host.ledger).entries[-2:]):
+    if left.run not in (entry.get("run") for entry in ledger.read(host.ledger).entries):
         line: dict[str, Any] = {"time": now(), "action": "resume", "what": f"{left.action} {left.what}"}
         line |= {"actor": actor(), "host": socket.gethostname(), "run": left.run, "step": left.step}
         line |= {"outcome": verdict, "message": message, "previous": left.before, "current": current}

@@ -15,6 +15,7 @@ from tests.hosts.deployed import Deployment, bare_hosts
 from tests.hosts.job import sees_a_site_up_and_down
 from tests.hosts.playing import Played, begin, commit, copy_of_checkout
 from tests.hosts.probing import Probe
+from tests.hosts.settings import GATEWAY
 from tests.hosts.traffic import PAUSE, Traffic
 
 # The rate limit stays as it is shipped: the suite of verify.yml runs into it here.
@@ -285,6 +286,35 @@ def test_a_second_host_that_stops_answering_in_the_middle_takes_the_first_one_ba
     told.went_well()
     assert serving(four) == before
     assert " down;" not in members(four)
+
+
+def stranger_sees(four: Deployment, asker: str, asked: str) -> str:
+    """Status and Retry-After that one host gets from another's nginx for a path of the API."""
+    connect = f"import http.client; c = http.client.HTTPConnection('{four.made[asked].address}')"
+    ask = "c.request('GET', '/api/v1/sites'); a = c.getresponse(); print(a.status, a.headers['Retry-After'])"
+    return four.made[asker].run(f'python3 -c "{connect}; {ask}"', check=True).out.strip()
+
+
+@pytest.mark.timeout(900)
+def test_maintenance_of_a_fleet_loses_no_request_of_those_who_are_let_through(four: Deployment, pause: float) -> None:
+    wish = {"maintenance_state": "on", "maintenance_message": "We are moving.", "maintenance_allow": [str(GATEWAY)]}
+    with Traffic(four, "maintenance.yml on", pause=pause):
+        four.play("maintenance.yml", "-e", json.dumps(wish)).went_well()
+    try:
+        for name in ("lb", "app1", "app2"):
+            four.made[name].run("systemctl reload nginx", root=True, check=True)
+        assert stranger_sees(four, "db", "lb") == "503 300"
+        assert stranger_sees(four, "lb", "app1") == stranger_sees(four, "lb", "app2") == "503 300"
+        assert "maintenance is on since" in four.made["app2"].run("stack releases", root=True, check=True).out
+        assert four.play("maintenance.yml", "-e", json.dumps(wish)).went_well().changed == 0
+    finally:
+        with Traffic(four, "maintenance.yml off", pause=pause):
+            four.play("maintenance.yml", "-e", "maintenance_state=off").went_well()
+    assert stranger_sees(four, "db", "lb") == stranger_sees(four, "lb", "app1") == "401 None"
+    said = json.loads(four.made["app2"].run("stack ledger --json", root=True, check=True).out)
+    told = [(entry["action"], entry["message"]) for entry in said["entries"][-2:]]
+    on = f"on, for all but {GATEWAY}/32: We are moving."
+    assert (told, said["problems"]) == ([("maintenance", on), ("maintenance", "off")], [])
 
 
 def test_a_host_that_does_not_answer_stops_it_before_the_first_change(four: Deployment, release: MakeRelease) -> None:

@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Ansible module: give a balancer's nginx new files without a client losing a request."""
+"""Ansible module: give nginx new files, on a balancer or an app host, without a client losing a request."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack_balancer
-short_description: Give a balancer's nginx new files without a client losing a request
+short_description: Give nginx new files, on a balancer or an app host, without a client losing a request
 description:
   - Writes and removes files, has nginx test them, and reloads nginx. When nginx refuses them all are put back.
   - nginx closes idle connections when it is reloaded, whether or not a request is on its way. So O(flag) is there for
@@ -148,7 +148,7 @@ def load(module, before):
     if status != 0:
         for path, content in before.items():
             write(path, content)
-        os.unlink(wanted["flag"])
+        write(wanted["flag"], None)
         module.fail_json(msg=f"nginx refuses the new files, so the old ones were put back:\n{(err or out).strip()}")
     time.sleep(wanted["let_go"])
     master = (read(PIDFILE) or "").strip()
@@ -157,7 +157,7 @@ def load(module, before):
     if status != 0:
         module.fail_json(msg=f"nginx cannot be reloaded:\n{(err or out).strip()}")
     wait_until(lambda: not old & workers(master)[0], 10)
-    os.unlink(wanted["flag"])  # new workers take every new connection; the old ones close theirs as they finish
+    write(wanted["flag"], None)  # new workers take every new connection; the old ones close theirs as they finish
     wait_until(lambda: not old & set().union(*workers(master)), wanted["drain"])
     return len(old & set().union(*workers(master)))
 
@@ -179,6 +179,7 @@ def main():
         supports_check_mode=True,
     )
     given = module.params
+    os.umask(0o022)  # nginx's workers read what is below the folders that are made here
     alone = bool(given["others"]) and not any(answers(address, given["port"]) for address in given["others"])
     wanted = {file["path"]: file["content"] for file in (given["instead"] if alone else given["files"])}
     wanted.update(dict.fromkeys(given["absent"]))

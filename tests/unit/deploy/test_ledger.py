@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_what_was_written_is_read_and_fits_together(path: Path) -> None:
 
 def test_no_ledger_is_an_empty_one(tmp_path: Path) -> None:
     assert ledger.read(tmp_path / "none") == ledger.Reading([], ledger.START, [])
+
+
+def test_those_who_write_at_the_same_time_leave_lines_that_fit(path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: ledger.append(path, {"number": number}), range(4, 104)))
+    found = ledger.read(path)
+    assert (len(found.entries), found.problems) == (104, [])
 
 
 def test_its_newest_hash_changes_with_every_entry(path: Path) -> None:

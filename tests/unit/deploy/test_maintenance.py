@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import cli, maintenance
+from deploy import cli, ledger, maintenance
 from deploy.maintenance import seconds_left, wanted
 from deploy.stack import StackError, load, set_layer
 
@@ -87,6 +87,28 @@ def test_everything_that_does_not_fit_is_said_at_once() -> None:
 def test_options_of_on_are_refused_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["maintenance", "off", "--message", "x"]) == 2
     assert "--message" in capsys.readouterr().err
+
+
+def test_a_checkout_has_no_ledger_to_put_it_into(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["maintenance", "record", "--profile", "local"]) == 2
+    assert "is for a host" in capsys.readouterr().err
+
+
+def test_it_goes_into_the_ledger_of_a_host_whoever_has_written_the_files(tmp_path: Path) -> None:
+    config = tmp_path / "stack.yml"
+    config.write_text(f"paths: {{etc: {tmp_path}, root: {tmp_path}}}\n")
+    stack = load("host", layers=[set_layer([f"paths.etc={tmp_path}", f"paths.root={tmp_path}"])])
+    for path, text in maintenance.files(stack, wanted("Moving", "1h", ["192.0.2.7"])).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for name in ("on", "off"):
+        assert cli.main(["maintenance", "record", "--config", str(config)]) == 0
+        (entry,) = ledger.read(tmp_path / "ledger.jsonl").entries[-1:]
+        assert (entry["action"], entry["what"], entry["outcome"]) == ("maintenance", name, "done")
+        maintenance.folder_of(stack).joinpath("server.conf").unlink(missing_ok=True)
+    first = ledger.read(tmp_path / "ledger.jsonl").entries[0]
+    assert first["message"] == f"on, until {first['until']}, for all but 192.0.2.7/32: Moving"
+    assert first["actor"] == json.loads((maintenance.folder_of(stack) / "state.json").read_text())["by"]
 
 
 def test_check_says_what_would_be_done_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,8 +153,12 @@ def test_killed_while_it_is_taken_back_after_the_watch_it_is_still_taken_back(be
 
 
 def test_maintenance_outlives_a_release_and_a_rollback(bench: Bench) -> None:
-    assert bench.command("maintenance", "on").returncode == 0
+    lines = len(bench.recorded())
+    assert bench.command("maintenance", "on", "--until", "1h", "--allow", "192.0.2.7").returncode == 0
     try:
+        for words in (("releases",), ("ledger",), ("ledger", "verify")):
+            said = bench.command(*words)
+            assert (said.returncode, "maintenance is on since" in said.stdout) == (0, True), said
         with Client() as client:
             release = bench.release(bench.edit("src/hello/wsgi.py", "pong!", "pong, maintained!"))
             rollback = bench.stack_command("rollback")
@@ -164,6 +168,10 @@ def test_maintenance_outlives_a_release_and_a_rollback(bench: Bench) -> None:
     assert set(client.answers) == {"200", "503"}  # /ping is open
     for said in (release, rollback):
         assert (said["status"], said["requests"]["failed"]) == (0, 0)
+    recorded = bench.recorded()[lines:]
+    assert [entry["action"] for entry in recorded] == ["maintenance", "release", "rollback", "maintenance"]
+    assert (recorded[0]["what"], recorded[0]["allow"], recorded[3]["what"]) == ("on", ["192.0.2.7/32"], "off")
+    assert recorded[0]["message"] == f"on, until {recorded[0]['until']}, for all but 192.0.2.7/32"
     with Client() as client:
         pass
     assert failed(client) == {}
