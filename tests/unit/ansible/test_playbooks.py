@@ -48,6 +48,44 @@ def test_a_plan_that_cannot_be_made_is_told_from_one_with_something_to_do() -> N
     assert "PLAN: it could not be found out" in result.stdout
 
 
+@pytest.fixture
+def one_is_lost(tmp_path: Path) -> Path:
+    """An inventory of this machine under several names, of which app2 does not answer."""
+    here = "{ansible_connection: local, ansible_host: 127.0.0.1}"
+    (tmp_path / "hosts.yml").write_text(
+        f"all: {{children: {{lb: {{hosts: {{front: {here}}}}}, db: {{hosts: {{store: {here}}}}},"
+        f" app: {{hosts: {{app1: {here}, app2: {{ansible_host: 127.0.0.1, ansible_port: 1}}}}}}}}}}\n"
+    )
+    return tmp_path / "hosts.yml"
+
+
+def test_a_host_that_does_not_answer_is_named_before_the_first_change(one_is_lost: Path) -> None:
+    result = playbook("-i", str(one_is_lost), "release.yml")
+    assert result.returncode == 2
+    assert "app2 does not answer, so nothing has been changed anywhere" in result.stdout
+    assert "Look at every host" not in result.stdout
+
+
+def test_what_moved_is_taken_back_though_a_host_is_lost(one_is_lost: Path, tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(f"""
+- hosts: app
+  gather_facts: false
+  any_errors_fatal: true
+  vars: {{stack: "{{{{ {{'paths': {{'root': '{tmp_path}'}}}} | stack_load }}}}"}}
+  tasks:
+    - block:
+        - ansible.builtin.raw: "true"
+      rescue:
+        - ansible.builtin.import_role: {{name: {ANSIBLE}/roles/take_back}}
+          vars: {{take_back_patience: 1, take_back_hosts: [app1, app2]}}
+""")
+    result = playbook("-i", str(one_is_lost), str(tmp_path / "play.yml"))
+    said = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "app2: does not answer" in said
+    assert "when app2 answers again:" in said
+
+
 def test_without_hosts_it_says_which_group_is_empty() -> None:
     result = playbook("-i", "localhost,", "deploy.yml")
     assert result.returncode != 0

@@ -20,7 +20,7 @@ BUNDLED = ("ansible.builtin.", "ansible.posix.", "community.general.", "communit
 KEYWORDS = {
     "name", "when", "vars", "register", "loop", "loop_control", "notify", "listen", "no_log", "diff", "run_once",
     "delegate_to", "become", "environment", "changed_when", "failed_when", "check_mode", "block", "always", "rescue",
-    "tags", "args", "until", "retries", "delay", "ignore_unreachable",
+    "tags", "args", "until", "retries", "delay", "ignore_unreachable", "ignore_errors", "any_errors_fatal",
 }  # fmt: skip
 
 
