@@ -85,6 +85,38 @@ def test_check_mode_finds_nothing_to_do_on_what_is_deployed(one: Deployment) -> 
     assert one.play("deploy.yml", "--check").went_well().changes == []
 
 
+BY_HAND = "REVOKE DROP ON cloudeye.* FROM cloudeye@'127.0.0.1'; CREATE DATABASE test"
+DRIFT = {
+    "firewall : Write what may come in": "rm /etc/firewalld/policies/*.xml",
+    "base : Make the folders": "chmod 777 /var/log/cloudeye /etc/cloudeye/stack.yml; rm /usr/local/bin/stack",
+    "secrets : Write the secrets": "chmod 0644 /etc/cloudeye/secrets/secret_key",
+    "database : Write the server's settings": "echo '# more' >> /etc/mysql/mariadb.conf.d/zz-cloudeye.cnf",
+    "database : Make the schema": f'mariadb -e "{BY_HAND}"',
+    "logs : Write the rule": "rm /etc/logrotate.d/cloudeye",
+    "nginx : Write nginx's settings": "echo '# more' >> /etc/nginx/nginx.conf",
+    "nginx : Start nginx": "systemctl disable nginx",
+}
+
+
+@pytest.mark.timeout(1200)
+def test_what_was_changed_by_hand_is_found_at_once_and_mended(one: Deployment) -> None:
+    before = snapshot(one.app)
+    for command in DRIFT.values():
+        one.app.run(command, root=True, check=True)
+    plan = one.play("plan.yml")
+    assert plan.status == 2, plan.output[-3000:]
+    mended = one.play("deploy.yml").went_well()
+    for task in DRIFT:
+        assert any(f"[{task}" in change for change in mended.changes), (task, mended.changes)
+    after = snapshot(one.app)
+    changed = {name for name in before.keys() | after.keys() if before.get(name, ())[:2] != after.get(name, ())[:2]}
+    assert [name for name in sorted(changed) if not name.startswith("var/lib/") and not name.endswith("/.lock")] == []
+    grants = one.app.run("mariadb -Ne \"SHOW GRANTS FOR cloudeye@'127.0.0.1'\"", root=True, check=True).out
+    assert "ALL PRIVILEGES ON `cloudeye`.*" in grants
+    assert one.play("deploy.yml").went_well().changes == []
+    one.wait_until_running()
+
+
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_playbook_says_a_secret(one: Deployment, said: list[str], name: str) -> None:
     value = one.secret(name)

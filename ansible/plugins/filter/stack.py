@@ -180,6 +180,24 @@ def command_files(stack: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def provisioned_paths(stack: Mapping[str, Any], more: list[str]) -> list[str]:
+    """What provisioning writes on a host, apart from secrets: the survey looks at all of it at once.
+
+    A path that is missing here costs its task a round trip of its own, and nothing else.
+
+    Args:
+        stack: the host's.
+        more: further paths, that are the distribution's.
+    """
+    values = plain(stack)
+    paths, plugin = values["paths"], values["supervisor"]["plugin"]
+    found = [paths["root"], *(f"{paths['root']}/{name}" for name in ("incoming", "releases", "wheels"))]
+    found += [paths["etc"], f"{paths['etc']}/stack.yml", paths["log"], paths["data"], paths["nginx_cache"]]
+    found += [values["supervisor"]["programs"], f"{plugin}/deploy/__init__.py", f"{plugin}/deploy/sockets.py"]
+    found += [one.destination.format(**values) for one in TEMPLATES if one.part in ("system", "host")]
+    return [*found, *(file["path"] for file in command_files(values)), *more]
+
+
 def command_links(stack: Mapping[str, Any], folder: str) -> list[dict[str, str]]:
     """Links to these commands from a folder where sudo finds them; none when it needs no folder."""
     files = command_files(stack) if folder else []
@@ -205,5 +223,6 @@ class FilterModule:
                 stack_secret_files,
                 command_files,
                 command_links,
+                provisioned_paths,
             )
         }

@@ -27,6 +27,10 @@ found:
   description: The secrets by name.
   type: dict
   returned: always
+files:
+  description: What the folder and each of the files is, as stack_survey says it.
+  type: dict
+  returned: always
 changed_at:
   description: When each file was last changed, in seconds since the epoch.
   type: dict
@@ -36,6 +40,7 @@ changed_at:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.stack_state import state_of
 
 
 def read(path):
@@ -61,7 +66,12 @@ def main():
     paths = {name: os.path.join(module.params["path"], name) for name in module.params["names"]}
     values = {name: read(path) for name, path in paths.items()}
     found = {name: value for name, value in values.items() if value}
-    module.exit_json(changed=False, found=found, changed_at={name: os.stat(paths[name]).st_mtime for name in found})
+    module.exit_json(
+        changed=False,
+        found=found,
+        files={path: state_of(path) for path in (module.params["path"], *paths.values())},
+        changed_at={name: os.stat(paths[name]).st_mtime for name in found},
+    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: stack_survey
 short_description: What the preflight wants to know of a host
 description:
-  - Reads clock, memory, disk, listeners, SELinux, packages, units, accounts, releases, and whether other hosts can be
-    reached. Changes nothing.
+  - Reads clock, memory, disk, listeners, SELinux, packages, units, accounts, releases, files, and whether other hosts
+    can be reached. Changes nothing.
 options:
   unit:
     description: The stack's unit. The memory it uses counts as free.
@@ -20,6 +20,10 @@ options:
     required: true
   interpreter:
     description: The Python that the app runs under, installed or not.
+    type: str
+    default: ''
+  venv:
+    description: A virtual environment, made or not.
     type: str
     default: ''
   packages:
@@ -42,6 +46,11 @@ options:
     type: list
     elements: str
     default: []
+  files:
+    description: Files, folders and links to look at, so that stack_files need not ask the host once more.
+    type: list
+    elements: str
+    default: []
   connect:
     description: Addresses with C(host) and C(port) that must take a connection.
     type: list
@@ -58,18 +67,22 @@ RETURN = r"""
 survey:
   description: >-
     C(time) (seconds since the epoch), C(python), C(interpreter_tag) (such as cp312; empty when it is not there),
-    C(architecture), C(memory_mb) (available, with what the stack itself uses), C(disk_mb) (free), C(selinux)
-    (enforcing, permissive, disabled), C(installed) (those of O(packages) that are), C(steady) (those of O(units) that
-    run and start at boot), C(groups) and C(users) (those of O(accounts) that are there, a user with group, groups, home
-    and shell), C(releases) (C(current), C(previous) and, of each process, the release that it is pointed at),
-    C(listeners) (port, address, process, unit), C(existing) (those of O(exists) that match something), C(unreachable)
-    (host, port, error).
+    C(interpreter_version), C(venv) (the C(version) of the Python of O(venv) and what it has C(held), by name; empty
+    when there is none), C(architecture), C(memory_mb) (available, with what the stack itself uses), C(disk_mb)
+    (free), C(selinux) (enforcing, permissive, disabled), C(installed) (those of O(packages) that are), C(steady)
+    (those of O(units) that run and start at boot), C(groups) and C(users) (those of O(accounts) that are there, a
+    user with group, groups, home and shell), C(releases) (C(current), C(previous) and, of each process, the release
+    that it is pointed at), C(held) (the names in the folders C(incoming), C(releases) and C(wheels)), C(files) (of
+    each of O(files) C(kind), owner, group, mode, and SHA-256 or target; C(kind) alone, absent, for one that is not
+    there), C(listeners) (port, address, process, unit), C(existing) (those of O(exists) that match something),
+    C(unreachable) (host, port, error).
   type: dict
   returned: always
 """
 
 import glob
 import grp
+import json
 import os
 import platform
 import pwd
@@ -79,7 +92,16 @@ import struct
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.stack_state import state_of
 
+# Run by an interpreter that may be of another version.
+ASK = """
+import importlib.metadata, json, re, sys
+name = lambda dist: re.sub("[-_.]+", "-", dist.metadata["Name"]).lower()
+print(json.dumps({"version": sys.version, "tag": "cp%d%d" % sys.version_info[:2],
+                  "held": {name(dist): dist.version for dist in importlib.metadata.distributions()}
+                          if sys.prefix != sys.base_prefix else {}}))
+"""
 LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp (proc(5))
 CGROUP = "/sys/fs/cgroup/system.slice/%s/memory.current"
 
@@ -245,13 +267,22 @@ def releases(root):
     }
 
 
-def interpreter_tag(module, interpreter):
-    """The tag that wheels for an interpreter carry; empty when it is not there."""
-    if not os.path.exists(interpreter):
-        return ""
-    ask = "import sys; print('cp%d%d' % sys.version_info[:2])"
-    status, out, _err = module.run_command([interpreter, "-c", ask])
-    return out.strip() if status == 0 else ""
+def held(root):
+    """The names of what has been brought to a host: archives, releases, wheels."""
+    found = {}
+    for name in ("incoming", "releases", "wheels"):
+        folder = os.path.join(root, name)
+        listed = os.listdir(folder) if os.path.isdir(folder) else []
+        found[name] = sorted(entry for entry in listed if not entry.startswith("."))
+    return found
+
+
+def ask(module, python):
+    """What an interpreter says of itself; empty when it is not there or does not run."""
+    if not os.path.exists(python):
+        return {}
+    status, out, _err = module.run_command([python, "-c", ASK])
+    return json.loads(out) if status == 0 else {}
 
 
 def main():
@@ -260,10 +291,12 @@ def main():
             "unit": {"type": "str", "required": True},
             "disk": {"type": "path", "required": True},
             "interpreter": {"type": "str", "default": ""},
+            "venv": {"type": "str", "default": ""},
             "packages": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
             "accounts": {"type": "list", "elements": "str", "default": []},
             "exists": {"type": "list", "elements": "str", "default": []},
+            "files": {"type": "list", "elements": "str", "default": []},
             "connect": {"type": "list", "elements": "dict", "default": []},
             "connect_timeout": {"type": "int", "default": 5},
         },
@@ -271,12 +304,16 @@ def main():
     )
     wanted = module.params
     users, groups = accounts(wanted["accounts"])
+    interpreter = ask(module, wanted["interpreter"])
+    environment = ask(module, os.path.join(wanted["venv"], "bin", "python")) if wanted["venv"] else {}
     module.exit_json(
         changed=False,
         survey={
             "time": time.time(),
             "python": platform.python_version(),
-            "interpreter_tag": interpreter_tag(module, wanted["interpreter"]),
+            "interpreter_tag": interpreter.get("tag", ""),
+            "interpreter_version": interpreter.get("version", ""),
+            "venv": {name: environment[name] for name in ("version", "held") if environment},
             "architecture": platform.machine(),
             "memory_mb": memory_mb(wanted["unit"]),
             "disk_mb": disk_mb(wanted["disk"]),
@@ -286,6 +323,8 @@ def main():
             "users": users,
             "groups": groups,
             "releases": releases(wanted["disk"]),
+            "held": held(wanted["disk"]),
+            "files": {path: state_of(path) for path in wanted["files"]},
             "listeners": listeners(),
             "existing": [pattern for pattern in wanted["exists"] if glob.glob(pattern)],
             "unreachable": unreachable(wanted["connect"], wanted["connect_timeout"]),

@@ -7,9 +7,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import ansible.module_utils
 import yaml
 
 ANSIBLE = Path(__file__).resolve().parents[3] / "ansible"
+# As `module_utils` in ansible.cfg: our modules find what they share there.
+ansible.module_utils.__path__.append(str(ANSIBLE / "plugins" / "module_utils"))
 ROLES = sorted(path for path in (ANSIBLE / "roles").iterdir() if path.is_dir())
 PLAYBOOKS = sorted(ANSIBLE.glob("*.yml"))
 

@@ -136,3 +136,43 @@ def test_a_secret_that_nobody_can_make_up_comes_from_the_vault_or_not_at_all() -
 def test_a_wheel_is_looked_for_by_version_and_python(tag: str, pattern: str) -> None:
     lock = "mysqlclient==2.3.1 \\\n    --hash=sha256:00\n"
     assert python.wheel_patterns(lock, tag) == [pattern]
+
+
+def test_wheels_are_needed_as_long_as_one_host_lacks_one_for_its_own_python() -> None:
+    lock = "mysqlclient==2.3.1 \\\n    --hash=sha256:00\n"
+    wheel = "mysqlclient-2.3.1-cp312-cp312-linux_x86_64.whl"
+    has = {"preflight_survey": {"interpreter_tag": "cp312", "held": {"wheels": [wheel]}}}
+    lacks = {"preflight_survey": {"interpreter_tag": "cp312", "held": {"wheels": ["mysqlclient-2.3.0-cp312.whl"]}}}
+    newer = {**has, "supervisor_venv": {"tag": "cp313"}}
+    assert not python.wheels_needed(["a", "b"], {"a": has, "b": has}, lock)
+    assert python.wheels_needed(["a", "b"], {"a": has, "b": lacks}, lock)
+    assert python.wheels_needed(["a"], {"a": newer}, lock)
+
+
+def test_the_survey_looks_at_every_file_that_comes_from_a_template_or_is_a_command() -> None:
+    values = load("host", layers=[])
+    paths = stack.provisioned_paths(values, ["/etc/more"])
+    for source in ("nginx/nginx.conf.j2", "systemd/stack.service.j2", "supervisor/supervisord.conf.j2"):
+        assert stack.stack_file(values, source)["path"] in paths
+    assert {file["path"] for file in stack.command_files(values)} <= set(paths)
+    assert "/etc/more" in paths
+    assert [path for path in paths if not path.startswith("/") or values["paths"]["secrets"] in path] == []
+
+
+@pytest.mark.parametrize(
+    ("lock", "found", "holds"),
+    [
+        ("Jinja2==3.1.6 \\\n    --hash=sha256:00\nzope.event==5\n", {}, True),
+        ("Jinja2==3.1.7\n", {}, False),
+        ("jinja2==3.1.6\nnot-there==1\n", {}, False),
+        ("jinja2==3.1.6\n", {"interpreter_version": "3.12"}, False),
+        ("jinja2==3.1.6\n", {"venv": {}}, False),
+        ("jinja2==3.1.6 ; python_version < '4'\n", {}, False),
+        ("", {}, False),
+    ],
+)
+def test_an_environment_that_the_survey_found_holds_a_lock_file_or_not(
+    lock: str, found: dict[str, Any], holds: bool
+) -> None:
+    venv = {"version": "3.11", "held": {"jinja2": "3.1.6", "zope-event": "5"}}
+    assert python.venv_holds(lock, {"interpreter_version": "3.11", "venv": venv, **found}) is holds

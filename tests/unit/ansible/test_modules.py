@@ -140,6 +140,22 @@ class TestSurvey:
         survey = call("stack_survey", unit="u.service", disk=str(tmp_path))["survey"]
         assert survey["releases"] == {"current": "one", "previous": "", "processes": {"gone": "", "sync": "two"}}
 
+    def test_it_says_which_python_there_is_and_what_an_environment_holds(self, call: Call) -> None:
+        survey = call("stack_survey", unit="u.service", disk="/", interpreter=sys.executable, venv=sys.prefix)["survey"]
+        assert survey["interpreter_version"] == survey["venv"]["version"] == sys.version
+        assert survey["venv"]["held"]["pytest"] == pytest.__version__
+        bare = call("stack_survey", unit="u.service", disk="/", interpreter="/no/such", venv="/no/such")["survey"]
+        assert (bare["interpreter_tag"], bare["interpreter_version"], bare["venv"]) == ("", "", {})
+
+    def test_it_says_what_has_been_brought_to_the_host(self, call: Call, tmp_path: Path) -> None:
+        for name in ("incoming/two", "releases/one", "releases/.half.new", "wheels"):
+            (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "wheels" / "a-1-cp311.whl").touch()
+        survey = call("stack_survey", unit="u.service", disk=str(tmp_path))["survey"]
+        assert survey["held"] == {"incoming": ["two"], "releases": ["one"], "wheels": ["a-1-cp311.whl"]}
+        nothing = call("stack_survey", unit="u.service", disk=str(tmp_path / "none"))["survey"]
+        assert nothing["held"] == {"incoming": [], "releases": [], "wheels": []}
+
     def test_it_says_which_addresses_take_no_connection(self, call: Call) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
@@ -250,6 +266,8 @@ class TestSecrets:
         answer = call("stack_secrets", no_log=True, path=str(tmp_path), names=["one", "two"])
         assert answer["found"] == {"one": "value"}
         assert answer["changed_at"] == {"one": (tmp_path / "one").stat().st_mtime}
+        kinds = {path: state["kind"] for path, state in answer["files"].items()}
+        assert kinds == {str(tmp_path): "folder", f"{tmp_path}/one": "file", f"{tmp_path}/two": "absent"}
 
     def test_it_refuses_a_task_that_would_show_them(self, call: Call, tmp_path: Path) -> None:
         (tmp_path / "one").write_text("value\n")
