@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from deploy import health
-from tests.unit.deploy.bench import Bench
+from tests.unit.deploy.bench import Bench, Client
+from tests.unit.deploy.releasing import failed
 
 KILLED = Path(__file__).with_name("killed.py")
 NONE = ""
@@ -78,3 +79,8 @@ def say(capsys: pytest.CaptureFixture[str], line: str) -> None:
     """Print a line although pytest captures output."""
     with capsys.disabled():
         print(line, flush=True)
+
+
+def figures(client: Client) -> str:
+    """How many requests a client has sent, and how many failed."""
+    return f"{sum(failed(client).values())} of {sum(client.answers.values())} requests failed"

@@ -10,7 +10,7 @@ import pytest
 
 from deploy import journal, ledger
 from tests.unit.deploy.bench import Bench, Client
-from tests.unit.deploy.killing import Killer, command, left_over, say, serving_by_itself
+from tests.unit.deploy.killing import Killer, command, figures, left_over, say, serving_by_itself
 from tests.unit.deploy.releasing import failed, served_by
 
 pytestmark = pytest.mark.long
@@ -41,7 +41,7 @@ def test_a_release_killed_at_each_boundary_serves_on_and_is_put_right(
         names = killer.boundaries("release", str(source), engine=source)
         assert set(SAMPLE) <= set(names)
         boundaries = [str(number) for number, _ in enumerate(names, 1)]
-    say(capsys, f"\n{'killed':<58}  {'served then':<17}  {'then':<8} serves")
+    say(capsys, f"\n{'killed':<58}  {'served then':<17}  {'then':<8} serves, requests so far")
     with Client() as client:
         for count, boundary in enumerate(boundaries):
             old, new = bench.current(), other()
@@ -61,8 +61,9 @@ def test_a_release_killed_at_each_boundary_serves_on_and_is_put_right(
             assert left_over(bench) == [], boundary
             moved = f"{sum(release == new for release in serving.values())} of {len(serving)} on the new"
             name = names[int(boundary) - 1] if full else boundary
-            say(capsys, f"{name:<58}  {moved}  {how:<8} {'new' if expected == new else 'old'}")
-    say(capsys, f"{sum(client.answers.values())} requests meanwhile, {sum(failed(client).values())} failed")
+            serves = "new" if expected == new else "old"
+            say(capsys, f"{name:<58}  {moved}  {how:<8} {serves}  {figures(client)}")
+    say(capsys, f"{len(boundaries)} boundaries, {figures(client)}")
     assert failed(client) == {}
     assert ledger.read(bench.root / "ledger.jsonl").problems == []
 

@@ -10,7 +10,7 @@ import pytest
 from deploy import health, journal, ledger
 from deploy.instances import Supervisor
 from tests.unit.deploy.bench import BESIDE, Bench, Client
-from tests.unit.deploy.killing import Killer, command, left_over, say, serving_by_itself
+from tests.unit.deploy.killing import Killer, command, figures, left_over, say, serving_by_itself
 from tests.unit.deploy.releasing import failed, served_by
 
 pytestmark = pytest.mark.long
@@ -51,7 +51,7 @@ def test_a_rollback_killed_at_each_boundary_serves_on_and_is_put_right(
                 command(fresh, "release", str(fresh.unpack(builds[wanted])))
                 assert served_by(fresh, wanted), boundary
             assert left_over(fresh) == [], boundary
-    say(capsys, _figures("rollback", boundaries, client))
+    say(capsys, f"rollback: {len(boundaries)} boundaries, {figures(client)}")
     assert failed(client) == {}
     assert ledger.read(fresh.root / "ledger.jsonl").problems == []
 
@@ -73,7 +73,7 @@ def test_a_restart_killed_at_each_boundary_serves_on_and_is_put_right(
             command(bench, "restart" if count % 2 else "resume")
             assert served_by(bench, release), boundary
             assert left_over(bench) == [], boundary
-    say(capsys, _figures("restart", boundaries, client))
+    say(capsys, f"restart: {len(boundaries)} boundaries, {figures(client)}")
     assert failed(client) == {}
     assert ledger.read(bench.root / "ledger.jsonl").problems == []
 
@@ -117,8 +117,3 @@ def test_a_first_release_killed_at_each_boundary_is_taken_away_or_finished(
             assert (bare.current(), Supervisor(bare.stack()).table()) == ("current", {}), boundary
     say(capsys, f"first release: {len(boundaries)} boundaries, {answers} requests to what was finished, 0 failed")
     assert ledger.read(bare.root / "ledger.jsonl").problems == []
-
-
-def _figures(action: str, boundaries: list[str], client: Client) -> str:
-    asked, lost = sum(client.answers.values()), sum(failed(client).values())
-    return f"{action}: {len(boundaries)} boundaries, {asked} requests meanwhile, {lost} failed"
