@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,19 @@ from deploy import incoming, instances, ledger, local, maintenance, resume, scal
 from deploy import release as engine
 from deploy.layout import Host
 from deploy.release import Options
+from deploy.release_args import (
+    add_account,
+    add_common,
+    add_json,
+    config_of,
+    explain,
+    loader,
+    print_outcome,
+    reporting,
+    say,
+)
 from deploy.render import TREE
-from deploy.stack import SCALE_FILE, Layer, StackError, load, read_yaml, scale_layer, set_layer
+from deploy.stack import SCALE_FILE, Layer, StackError
 from deploy.steps import Outcome, ReleaseError
 
 Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -77,19 +88,19 @@ Before `current` was about to move, the run is taken back to the release before;
 def add_commands(command: Command) -> None:
     """Add these commands to the command line of `stack`."""
     sub = command("build", run_build, "make the archive that hosts are released to, from a clean git tree")
-    _epilog(sub, BUILD_HELP)
+    explain(sub, BUILD_HELP)
     sub.add_argument("--output", type=Path, metavar="FILE", help="where to write it")
     sub.add_argument("--allow-dirty", action="store_true", help="take the working tree as it is, and mark the release")
-    _json(sub)
+    add_json(sub)
 
     sub = command("wheels", run_wheels, "build the wheels that need a compiler, for hosts that have none")
-    _epilog(sub, WHEELS_HELP)
+    explain(sub, WHEELS_HELP)
     sub.add_argument("folder", type=Path, help="where to put them")
     sub.add_argument("--python", default="", help="the interpreter they are for; python.interpreter when not given")
-    _json(sub)
+    add_json(sub)
 
     sub = command("release", run_release, "bring this host to a release, losing no request")
-    _epilog(sub, RELEASE_HELP)
+    explain(sub, RELEASE_HELP)
     sub.add_argument("source", type=Path, help="an unpacked archive, or the archive itself")
     sub.add_argument("--wheels", type=Path, metavar="DIR", help="wheels made by `stack wheels`")
     sub.add_argument(
@@ -104,69 +115,56 @@ def add_commands(command: Command) -> None:
         default=True,
         help="watch nginx's log at the end; --no-watch: no requests come yet, `stack watch` is called when they do",
     )
-    _common(sub)
+    add_common(sub)
 
     sub = command("watch", run_watch, "say whether the current release answers worse than what was before it")
-    _epilog(sub, WATCH_HELP)
-    _common(sub)
+    explain(sub, WATCH_HELP)
+    add_common(sub)
 
     sub = command("rollback", run_rollback, "bring this host back to a release it has; migrations stay")
     sub.add_argument("id", nargs="?", default="", help="which; the one before the current when not given")
-    _common(sub)
+    add_common(sub)
 
     sub = command("restart", run_restart, "restart the processes one at a time, losing no request")
     sub.add_argument("names", nargs="*", help="processes or groups; all when none is named")
     sub.add_argument(
         "--old-secrets", action="store_true", help="of these, only what started before a secret was last changed"
     )
-    _common(sub)
+    add_common(sub)
 
     sub = command("resume", run_resume, "undo or finish a release that was cut off, by a kill or a power cut")
-    _epilog(sub, RESUME_HELP)
+    explain(sub, RESUME_HELP)
     sub.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    _common(sub)
+    add_common(sub)
 
     sub = command("scale", run_scale, "change the number of ports or instances, losing no request")
-    _epilog(sub, SCALE_HELP)
+    explain(sub, SCALE_HELP)
     number = _above_zero
     sub.add_argument("--ports", type=number, metavar="N", help="so many ports: those there are first, then free ones")
     sub.add_argument("--instances", type=number, metavar="N", help="so many instances on each port")
     sub.add_argument("--reset", action="store_true", help="go back to what stack.yml says")
     sub.add_argument("--dry-run", action="store_true", help="only tell what would be done")
-    _common(sub)
+    add_common(sub)
 
     sub = command("releases", run_releases, "list the releases on this host")
-    _json(sub)
+    add_json(sub)
 
     sub = command(
         "ledger", run_ledger, "print what was done to this host's releases, and whether the record was changed"
     )
     sub.add_argument("action", nargs="?", choices=["show", "verify"], default="show", help="verify prints no entries")
-    _json(sub)
+    add_json(sub)
 
     sub = command("exec", run_exec, "run a command in the current release's environment, as the stack's account")
     sub.add_argument("arguments", nargs="+", metavar="CMD", help="after --, e.g. stack exec -- flask db current")
-    _account(sub)
+    add_account(sub)
 
     sub = command(
         "console", run_console, "open a shell with the application loaded, in the current release's environment"
     )
-    _epilog(sub, CONSOLE_HELP)
+    explain(sub, CONSOLE_HELP)
     sub.add_argument("--python", action="store_true", help="a plain Python, nothing loaded")
-    _account(sub)
-
-
-def _epilog(sub: argparse.ArgumentParser, text: str) -> None:
-    sub.epilog = text
-    sub.formatter_class = argparse.RawDescriptionHelpFormatter
-
-
-def _json(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--json", action="store_true", help="one line of JSON on standard output, for programs")
-
-
-def _account(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--account", help="whose processes these are when called by root; stack.name when not given")
+    add_account(sub)
 
 
 def _above_zero(text: str) -> int:
@@ -175,16 +173,10 @@ def _above_zero(text: str) -> int:
     return int(text)
 
 
-def _common(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait so long for the stack's lock")
-    _account(sub)
-    _json(sub)
-
-
 def run_build(args: argparse.Namespace) -> int:
-    timeout = _loader(args)(None)["releases"]["hook_timeout"]
+    timeout = loader(args)(None)["releases"]["hook_timeout"]
     try:
-        built = building.build_with_hooks(TREE, args.output, allow_dirty=args.allow_dirty, timeout=timeout, say=_say)
+        built = building.build_with_hooks(TREE, args.output, allow_dirty=args.allow_dirty, timeout=timeout, say=say)
     except building.BuildError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 1
@@ -194,37 +186,37 @@ def run_build(args: argparse.Namespace) -> int:
 
 def run_wheels(args: argparse.Namespace) -> int:
     def work() -> int:
-        stack = _loader(args)(None)
+        stack = loader(args)(None)
         python = args.python or venvs.interpreter(stack)
         files = (TREE / "requirements" / "mysql.txt", TREE / "requirements" / "build.txt")
         made = wheels.build(*files, args.folder, python=python, environment=venvs.environment(stack))
         print(json.dumps({"folder": str(args.folder), "wheels": made}) if args.json else "\n".join(made))
         return 0
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def run_release(args: argparse.Namespace) -> int:
     def work() -> int:
-        load = _loader(args)
+        load = loader(args)
         host = Host.of(load(None), args.account)
         if args.source.is_file():
             return _release_archive(args, host)
         source = Path(os.path.abspath(args.source))
         wheels_folder = args.wheels and Path(os.path.abspath(args.wheels))
         options = Options(wheels_folder, args.migrate, args.contract, args.wait, args.watch)
-        outcome = engine.release(host, source, load, options, _say)
-        return _print(args, replace(outcome, notes=_kept(args)))
+        outcome = engine.release(host, source, load, options, say)
+        return print_outcome(args, replace(outcome, notes=_kept(args)))
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def _kept(args: argparse.Namespace) -> list[str]:
     """What `stack scale` asked for and the release has kept."""
-    config = _config(args)
+    config = config_of(args)
     if config is None:
         return []
-    return scaling.kept(_loader(args, scaled=[])(None), _loader(args)(None), config.with_name(SCALE_FILE))
+    return scaling.kept(loader(args, scaled=[])(None), loader(args)(None), config.with_name(SCALE_FILE))
 
 
 def _release_archive(args: argparse.Namespace, host: Host) -> int:
@@ -238,64 +230,66 @@ def _release_archive(args: argparse.Namespace, host: Host) -> int:
 
 def run_watch(args: argparse.Namespace) -> int:
     def work() -> int:
-        stack = _loader(args)(None)
-        outcome = engine.watch(Host.of(stack, args.account), stack, Options(wait=args.wait), _say)
+        stack = loader(args)(None)
+        outcome = engine.watch(Host.of(stack, args.account), stack, Options(wait=args.wait), say)
         if args.json:
-            return _print(args, outcome)
+            return print_outcome(args, outcome)
         print(f"{outcome.release}: {'not worse than before' if outcome.steps else 'not watched'}")
         return 0
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def run_rollback(args: argparse.Namespace) -> int:
     def work() -> int:
-        stack = _loader(args)(None)
+        stack = loader(args)(None)
         host = Host.of(stack, args.account)
-        outcome = engine.rollback(host, stack, args.id, Options(wait=args.wait), _say)
-        return _print(args, replace(outcome, notes=scaling.awaited(status.values_of_current(host) or stack, stack)))
+        outcome = engine.rollback(host, stack, args.id, Options(wait=args.wait), say)
+        return print_outcome(
+            args, replace(outcome, notes=scaling.awaited(status.values_of_current(host) or stack, stack))
+        )
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def run_restart(args: argparse.Namespace) -> int:
     def work() -> int:
-        host = Host.of(_loader(args)(None), args.account)
+        host = Host.of(loader(args)(None), args.account)
         current = tree.open_release(host, host.pointed(host.current))
         names = args.names
         if args.old_secrets:
             old = instances.with_old_secrets(current.stack)
             names = [process["name"] for process in old if not names or {process["name"], process["group"]} & {*names}]
             if not names:
-                return _print(args, Outcome(release=current.name, previous=current.name))
-        return _print(args, engine.restart(host, current.stack, names, Options(wait=args.wait), _say))
+                return print_outcome(args, Outcome(release=current.name, previous=current.name))
+        return print_outcome(args, engine.restart(host, current.stack, names, Options(wait=args.wait), say))
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def run_resume(args: argparse.Namespace) -> int:
     def work() -> int:
-        host = Host.of(_loader(args)(None), args.account)
-        resumed = resume.resume(host, _say, wait=args.wait, dry_run=args.dry_run)
+        host = Host.of(loader(args)(None), args.account)
+        resumed = resume.resume(host, say, wait=args.wait, dry_run=args.dry_run)
         fields = {"verdict": resumed.verdict, "message": resumed.message, **asdict(resumed.outcome)}
         print(json.dumps(fields) if args.json else resumed.message)
         return 0
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def run_scale(args: argparse.Namespace) -> int:
     def work() -> int:
-        config = _config(args)
+        config = config_of(args)
         if config is None:
             raise StackError(
                 ["--config is missing: a host has /etc/NAME/stack.yml; a checkout: stack up --set api.KEY="]
             )
         path = config.with_name(SCALE_FILE)
-        base = _loader(args, scaled=[])(None)
-        now = base if args.reset else _loader(args)(None)
+        base = loader(args, scaled=[])(None)
+        now = base if args.reset else loader(args)(None)
         values = {} if args.reset else scaling.wanted(base, now, args.ports, args.instances)
-        load_scaled = _loader(args, scaled=[Layer("stack scale", {"api": values})] if values else [])
+        load_scaled = loader(args, scaled=[Layer("stack scale", {"api": values})] if values else [])
         then, host = load_scaled(None), Host.of(base, args.account)
         running = status.values_of_current(host) or now
         words = scaling.changes(running, then)
@@ -304,15 +298,15 @@ def run_scale(args: argparse.Namespace) -> int:
                 json.dumps({"changed": bool(words), "changes": words}) if args.json else "\n".join(words or ["nothing"])
             )
             return 0
-        outcome = scaling.scale(host, load_scaled, path, scaling.text_of(values), words, Options(wait=args.wait), _say)
-        return _print(args, replace(outcome, notes=scaling.kept(base, then, path)))
+        outcome = scaling.scale(host, load_scaled, path, scaling.text_of(values), words, Options(wait=args.wait), say)
+        return print_outcome(args, replace(outcome, notes=scaling.kept(base, then, path)))
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def run_releases(args: argparse.Namespace) -> int:
     def work() -> int:
-        stack = _loader(args)(None)
+        stack = loader(args)(None)
         rows = engine.listed(Host.of(stack))
         if args.json:
             print(json.dumps(rows))
@@ -323,7 +317,7 @@ def run_releases(args: argparse.Namespace) -> int:
         _tell_of_maintenance(stack)
         return 0
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def _requests(row: Mapping[str, Any]) -> str:
@@ -339,7 +333,7 @@ def _tell_of_maintenance(stack: Mapping[str, Any]) -> None:
 
 def run_ledger(args: argparse.Namespace) -> int:
     def work() -> int:
-        stack = _loader(args)(None)
+        stack = loader(args)(None)
         found = ledger.read(Host.of(stack).ledger)
         if args.json:
             shown = {"entries": found.entries} if args.action == "show" else {}
@@ -358,7 +352,7 @@ def run_ledger(args: argparse.Namespace) -> int:
             print(f"stack: the ledger was changed: {problem}", file=sys.stderr)
         return 1 if found.problems else 0
 
-    return _reporting(args, work)
+    return reporting(args, work)
 
 
 def run_console(args: argparse.Namespace) -> int:
@@ -375,71 +369,11 @@ def run_exec(args: argparse.Namespace) -> int:
         local.execute(stack_of(args, again=True), args.arguments)
 
     def work() -> int:
-        host = Host.of(_loader(args)(None), args.account)
+        host = Host.of(loader(args)(None), args.account)
         current = host.pointed(host.current)
         if not current:
             raise ReleaseError(f"there is no current release in {host.root}")
         host.execute(args.arguments, host.releases / current)
         return 1  # not reached: the process has become the command
 
-    return _reporting(args, work)
-
-
-def _config(args: argparse.Namespace) -> Path | None:
-    """The host's stack.yml."""
-    config = args.config or (Path(os.environ["STACK_CONFIG"]) if os.environ.get("STACK_CONFIG") else None)
-    if args.profile not in (None, "host"):
-        raise StackError([f"{args.profile}: releases are for hosts; a checkout is served by `stack up`"])
-    if config is not None and not config.is_file():
-        raise StackError([f"--config {config}: there is no such file"])
-
-    return config
-
-
-def _loader(args: argparse.Namespace, *, scaled: Sequence[Layer] | None = None) -> tree.Load:
-    """What loads the host's stack for a release: the profile `host`, the overrides in --config, and what scales it.
-
-    Args:
-        args: the command line.
-        scaled: instead of what lies in scale.yml beside --config.
-    """
-    config = _config(args)
-
-    def load_for(release: Mapping[str, str] | None) -> dict[str, Any]:
-        layers = [Layer(str(config), read_yaml(config))] if config else []
-        layers += (scale_layer(config) if config else []) if scaled is None else scaled
-        return load("host", layers=[*layers, set_layer(args.set or [])], release=release)
-
-    return load_for
-
-
-def _say(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)
-
-
-def _print(args: argparse.Namespace, outcome: Outcome) -> int:
-    for note in outcome.notes:
-        _say(note)
-    if args.json:
-        print(json.dumps(asdict(outcome)), flush=True)
-    elif outcome.changed:
-        before = f" (before: {outcome.previous})" if outcome.previous not in ("", outcome.release) else ""
-        print(f"{outcome.release} is current{before}")
-    else:
-        print(f"{outcome.release} is current already, nothing changed")
-    return 0
-
-
-def _reporting(args: argparse.Namespace, work: Callable[[], int]) -> int:
-    """Do the work; say why it failed in a form that its reader can use."""
-    try:
-        return work()
-    except ReleaseError as error:
-        where = f" in step {error.step}" if error.step else ""
-        print(f"stack: failed{where}: {error.message}", file=sys.stderr)
-        for line in error.log:
-            print(f"    {line}", file=sys.stderr)
-        if getattr(args, "json", False):
-            fields = {"step": error.step, "instance": error.instance, "message": error.message, "log": error.log}
-            print(json.dumps({"failed": True, **asdict(error.outcome), **fields}), flush=True)
-        return 1
+    return reporting(args, work)
