@@ -53,9 +53,9 @@ class CallbackModule(CallbackBase):
         if not self._active:
             return
         answer = result.result
-        if answer.get("would_release"):
-            self._batches.append(result.host.get_name())
         if answer.get("changed"):
+            if answer.get("would_release"):
+                self._batches.append(result.host.get_name())
             lines = self._changes.setdefault(result.host.get_name(), [])
             shown = list(_words(answer))
             lines.append(result.task.get_name())
