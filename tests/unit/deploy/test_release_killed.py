@@ -19,8 +19,6 @@ pytestmark = pytest.mark.long
 SAMPLE = (
     "after the line step unpack",
     "after sockets.restart api-21301:api-21301-0",
-    "before the rename to api-21302-0",
-    "after the line passed",
     "before the journal goes",
 )
 

@@ -56,6 +56,7 @@ def test_a_rollback_killed_at_each_boundary_serves_on_and_is_put_right(
     assert ledger.read(fresh.root / "ledger.jsonl").problems == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_a_restart_killed_at_each_boundary_serves_on_and_is_put_right(
     bench: Bench, killer: Killer, full: bool, capsys: pytest.CaptureFixture[str]
