@@ -100,6 +100,10 @@ class LogFile(logging.Handler):
             try:
                 self._open_anew_if_renamed()
                 os.write(self._descriptor, line)
+                if not os.fstat(self._descriptor).st_nlink:
+                    # Renamed, packed and deleted since it was looked at: a process may stand still for that long.
+                    self._open()
+                    os.write(self._descriptor, line)
             except Exception:
                 self._say_that_it_failed()
 

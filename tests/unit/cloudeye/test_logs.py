@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,22 @@ def file(tmp_path: Path) -> Iterator[LogFile]:
     handler = LogFile(tmp_path / "access.log")
     yield handler
     handler.close()
+
+
+def test_a_line_on_its_way_into_a_log_that_was_deleted_meanwhile_goes_into_the_next(
+    file: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = Path(file.path), os.write
+
+    def stand_still(descriptor: int, line: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        path.unlink()  # as a rotation does once it has packed a renamed log
+        return write(descriptor, line)
+
+    monkeypatch.setattr(os, "write", stand_still)
+    file.append(b"one\n")
+    file.append(b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
 
 
 def test_a_renamed_log_is_followed_by_a_new_one_with_the_next_line(file: LogFile) -> None:
