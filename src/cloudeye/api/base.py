@@ -128,7 +128,7 @@ class IdConverter(BaseConverter):
 
     part_isolating = True
     # These words stand where a number could, with methods of their own; others must be told so (405).
-    regex = "(?!(?:export|import)$)[^/]+"
+    regex = "(?!(?:confirm|export|import)$)[^/]+"
 
     def to_python(self, value: str) -> int:
         """Return the number; one that no row can have becomes 0, which no row has."""

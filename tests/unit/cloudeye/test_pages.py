@@ -155,6 +155,15 @@ def test_only_swagger_uis_own_files_are_sent(browser: Browser) -> None:
         assert browser.client.get(f"/api/docs/assets/{name}").status_code == 404
 
 
+def test_no_word_in_a_path_of_the_api_is_taken_for_a_number(world: World) -> None:
+    """Where a word stands beside numbers, only the word's own methods are allowed."""
+    rules = list(world.app.url_map.iter_rules())
+    adapter = world.app.url_map.bind("127.0.0.1")
+    for path in {rule.rule for rule in rules if rule.rule.startswith("/api/v1/") and not rule.arguments}:
+        own = {method for rule in rules if rule.rule == path for method in rule.methods or ()}
+        assert set(adapter.allowed_methods(path)) == own, path
+
+
 def test_the_api_is_described(world: World) -> None:
     described = world.stranger().gets("/api/openapi.json").json
     assert described["openapi"] == "3.1.0"
