@@ -38,7 +38,7 @@ def latency_chart(
         said: what it shows, for those who do not see it.
         clock: writes a moment.
     """
-    turns = Turns()
+    turns = Turns.of_page()
     times = [datetime.fromisoformat(point["time"]).timestamp() for point in points]
     start, span = since.timestamp(), max(1.0, (until - since).total_seconds())
     usual = _usual_distance(times, span)

@@ -15,13 +15,16 @@ from cloudeye.extensions import db
 from cloudeye.i18n import ENGLISH, N_, gettext, speak
 from cloudeye.models import utcnow
 from cloudeye.pages.badges import draw_badge
-from cloudeye.pages.base import turns, write
+from cloudeye.pages.base import write
 from cloudeye.preconditions import PUBLIC
 from cloudeye.schemas.common import LARGEST_ID, success
 from cloudeye.services.status import SiteStatus, Status, figures_of, find_page, status_of
 from cloudeye.services.usability.tally import Tally
+from cloudeye.turns import Turns, begin_page, end_page
 
 blueprint = Blueprint("public", __name__, url_prefix="/status")
+blueprint.before_request(begin_page)
+blueprint.teardown_request(end_page)
 
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -72,14 +75,14 @@ def _answer(slug: str, kind: str, make: Callable[[Status], Any], *, site_id: int
     if page is None:
         return _nothing(kind)
     speak(page.language)
-    turns().rest()
+    Turns.of_page().rest()
     release = current_app.config["CLOUDEYE"].release
     status = status_of(session, page, utcnow(), release=release, site_id=site_id)
     if status is None:
         return _nothing(kind)
     response = Response(mimetype=kind)
     if not request.if_none_match.contains_weak(status.fingerprint):
-        turns().rest()
+        Turns.of_page().rest()
         response = current_app.make_response(make(status))
         response.mimetype = kind
     else:

@@ -30,7 +30,7 @@ from cloudeye.models import (
     utcnow,
 )
 from cloudeye.pages.account import zone_options
-from cloudeye.pages.base import blueprint, members_only, render, turns
+from cloudeye.pages.base import blueprint, members_only, render
 from cloudeye.pages.charts import latency_chart
 from cloudeye.pages.languages import show_clock
 from cloudeye.pages.site_form import describe_window, form_of, read_form, weekdays
@@ -42,6 +42,7 @@ from cloudeye.services.netguard import RefusedAddress
 from cloudeye.services.tamper import store as tamper
 from cloudeye.services.usability import history, uptime
 from cloudeye.services.usability.tally import PHASES
+from cloudeye.turns import Turns
 
 SPANS = ("24h", "7d", "30d", "90d")
 INCIDENTS, FINDINGS, VERSIONS, TARGETS = 10, 100, 10, 100  # shown at most
@@ -226,7 +227,7 @@ def _page(site: Site, said: list[str] | None = None, status: int = 200) -> Any:
     }
     read = {}
     for name, reader in readers.items():
-        turns().rest()
+        Turns.of_page().rest()
         read[name] = reader()
     page = render(
         "site.html",

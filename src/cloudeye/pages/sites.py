@@ -15,9 +15,10 @@ from cloudeye.errors import Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_, gettext
 from cloudeye.models import STATES, TAMPER_STATES, Site, SiteTag, utcnow
-from cloudeye.pages.base import Form, blueprint, members_only, render, turns
+from cloudeye.pages.base import Form, blueprint, members_only, render
 from cloudeye.schemas.sites import NewSiteSchema, SiteQuerySchema
 from cloudeye.services import maintenance, sites
+from cloudeye.turns import Turns
 
 PER_PAGE = 50  # more would hold the hub for too long while they are read
 STATE_WORDS = (N_("up"), N_("down"), N_("unknown"), N_("paused"))  # of the template; the words of STATES
@@ -122,19 +123,19 @@ def _page(form: Form) -> Any:
     counts: Counter[str] = Counter()
     for paused, state, number in groups:
         counts["paused" if paused else state] += number
-    turns().rest()
+    Turns.of_page().rest()
     chosen, asked = _asked()
     wanted = [*mine, *_conditions(asked)]
     total = db.session.scalar(select(func.count()).select_from(Site).where(*wanted)) or 0 if asked else counts.total()
     pages = max(1, -(-total // PER_PAGE))
     page = min(max(1, number_of(request.args.get("page", "1")) or 1), pages)
-    turns().rest()
+    Turns.of_page().rest()
     # "down" < "unknown" < "up": the alphabet happens to put first what needs a look.
     query = select(*(getattr(Site, name) for name in SHOWN)).where(*wanted).order_by(Site.state, Site.name, Site.id)
     found = db.session.execute(query.limit(PER_PAGE).offset((page - 1) * PER_PAGE)).all()
 
     now = utcnow()
-    turns().rest()
+    Turns.of_page().rest()
 
     def link(number: int) -> str:
         return url_for("pages.show_sites", page=number, **{name: asked[name] for name in asked})

@@ -80,7 +80,7 @@ def day_of(moment: datetime) -> datetime:
 def _raw(session: Session, site_id: int, since: datetime, until: datetime) -> list[dict[str, Any]]:
     """A point for each probe; one more than POINTS when there are more."""
     points: list[dict[str, Any]] = []
-    turns = Turns()
+    turns = Turns.of_page()
     while True:
         rows = session.execute(
             select(CheckResult.checked_at, *CHECK)

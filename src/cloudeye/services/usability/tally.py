@@ -143,7 +143,7 @@ def unrolled_hours(
         since: a full hour.
         until: the last hour begins before it.
     """
-    start, turns = since if rolled_until is None else max(since, rolled_until), Turns()
+    start, turns = since if rolled_until is None else max(since, rolled_until), Turns.of_page()
     while start < until:
         found = first_result(connection, site_id, start, until)
         if found is None:
@@ -175,7 +175,7 @@ def by_time(
         The beginning of a time and what happened in it.
     """
     current: datetime | None = None
-    tally, turns = Tally(), Turns()
+    tally, turns = Tally(), Turns.of_page()
     for hour, values in _hours(connection, site_id, rolled_until, since, until):
         start = start_of(hour)
         if start != current:

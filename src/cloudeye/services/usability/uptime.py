@@ -78,7 +78,7 @@ def windows_of(session: Session, site: Site, now: datetime) -> dict[str, dict[st
 def _add_rolled(session: Session, tally: Tally, site_id: int, since: datetime, until: datetime) -> None:
     """Add what `hourly_results` keeps of a site between two full hours, without where the time went."""
     columns = (HourlyResult.checks, HourlyResult.down, HourlyResult.maintenance, HourlyResult.latencies)
-    turns = Turns()
+    turns = Turns.of_page()
     while since < until:
         end = min(since + HOUR * SLICE, until)
         query = select(*columns).where(
@@ -119,7 +119,7 @@ def shares_of(session: Session, sites: Sequence[Counted], now: datetime, *names:
     starts = {name: hour_of(now - WINDOWS[name]) for name in names}
     since = min(starts.values())
     counted = {site.id: {name: Tally() for name in names} for site in sites}
-    turns = Turns()
+    turns = Turns.of_page()
 
     def count(table: Any, time: Any, conditions: list[Any], checks: Any, down: Any) -> None:
         if not conditions:
