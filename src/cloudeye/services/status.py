@@ -103,7 +103,7 @@ def status_of(
     rows = session.execute(query).all()
     if site_id is not None and not rows:
         return None
-    sites, turns = [], Turns()
+    sites, turns = [], Turns.of_page()
     for row in rows[:SHOWN]:
         windows = [] if row.paused else maintenance.coming(row.maintenance, now, AHEAD)
         state, planned = _state(row, windows, now), windows[0] if windows else None
