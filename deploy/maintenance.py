@@ -244,8 +244,9 @@ def switch_off(stack: Mapping[str, Any], *, check: bool = False) -> bool:
     Raises:
         MaintenanceError: when nginx refuses; everything is as it was.
     """
-    found = _found(folder_of(stack))
-    return _apply(stack, {path: text for path, text in found.items() if path.parent.name == "pages"}, check=check)
+    folder = folder_of(stack)
+    pages = {folder / name for name in NAMES[:NOT_PAGES]}
+    return _apply(stack, {path: text for path, text in _found(folder).items() if path in pages}, check=check)
 
 
 def _apply(stack: Mapping[str, Any], wished: Mapping[Path, str], *, check: bool) -> bool:

@@ -36,7 +36,7 @@ def run(*command: str, **environment: str) -> bool:
 def pytest(*arguments: str, full: bool) -> bool:
     """Run pytest over some folders.
 
-    Under coverage only where the code itself is called: it makes everything 1.6 times as slow, servers too.
+    Under coverage only where the code itself is called: it takes 1.6 times the processor time, of servers too.
     """
     covered = ["-m", "coverage", "run"] if arguments[-1] in COVERED else []
     extra = ["--full"] if full else []

@@ -8,6 +8,8 @@ from contextvars import ContextVar
 TURN = 0.004  # seconds of work
 PAUSE = 0.0005  # seconds; sleeping for none would only let those run who wait for nothing
 
+_page: ContextVar[Turns | None] = ContextVar("page", default=None)
+
 
 class Turns:
     """How long this greenlet has worked since it last let others run."""
@@ -38,6 +40,3 @@ def begin_page() -> None:
 def end_page(error: BaseException | None = None) -> None:
     """The page is made, or failed; the greenlet goes on to other requests of its connection."""
     _page.set(None)
-
-
-_page: ContextVar[Turns | None] = ContextVar("page", default=None)

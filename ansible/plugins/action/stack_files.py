@@ -3,6 +3,9 @@
 The survey of the preflight, a moment ago in the same run, says of each path that provisioning writes what it is, and
 stack_secrets of each secret. Where all paths of a task are among them and are as the task wants them, the module would
 find nothing to do. With any doubt it runs: a path that was not looked at, another host, packages installed since.
+
+A path that one run writes more than once must not be among them, or the survey tells of it what is no longer so:
+rotate-secrets.yml keeps what it finds under another name.
 """
 
 from __future__ import annotations
