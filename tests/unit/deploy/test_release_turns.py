@@ -35,12 +35,11 @@ def test_of_two_releases_at_once_one_is_refused_by_name_and_one_waits(bench: Ben
         wait_for_line(running, "preflight")
         waiting = start(bench, "release", str(bench.unpack(second)), "--wait", "120")
         refused = bench.stack_command("release", str(bench.root / "incoming" / second.id))
-        running.communicate()
-        waiting.communicate()
+        said = [process.communicate() for process in (running, waiting)]
     assert refused["status"] == 1
     assert f"(pid {running.pid})" in refused["message"]
     assert f"release {first.id}" in refused["message"]
-    assert running.returncode == waiting.returncode == 0
+    assert running.returncode == waiting.returncode == 0, said
     assert failed(client) == {}
     assert served_by(bench, second.id)
     assert [entry["current"] for entry in bench.recorded()[-2:]] == [first.id, second.id]

@@ -190,6 +190,10 @@ def states(web: Supervised, group: str = "web") -> list[tuple[str, int]]:
     return [(row["statename"], row["pid"]) for row in rows]
 
 
+def stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def test_a_process_restarts_by_itself_whatever_becomes_of_who_asked(start: Callable[..., Supervised]) -> None:
     web = start(plugin=True)
     before = states(web)
@@ -229,8 +233,14 @@ def test_a_group_renews_itself_on_the_same_socket_whatever_becomes_of_who_asked(
     path = tmp_path / "supervisord.conf"
     path.write_text(path.read_text().replace("numprocs=2", "numprocs=3"))
     assert web.rpc().supervisor.reloadConfig()[0] == [[], ["web"], []]
-    web.rpc().sockets.renew("web")
+    # What is told to end may still take a connection on its way out. What has stopped takes none.
+    for _, pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    assert eventually(lambda: all(stopped(pid) for _, pid in before))
     waiting = socket.create_connection(("127.0.0.1", web.port), timeout=10)
+    web.rpc().sockets.renew("web")
+    for _, pid in before:
+        os.kill(pid, signal.SIGKILL)
     assert int(waiting.recv(100)) not in {0, *(pid for _, pid in before)}
     waiting.close()
     assert eventually(lambda: [state for state, _ in states(web)] == ["RUNNING"] * 3)
