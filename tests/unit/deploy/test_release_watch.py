@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from deploy import journal
 from deploy.build import Built
+from tests.unit.cloudeye.sync_stack import wait_for
 from tests.unit.deploy.bench import Bench, Client
 from tests.unit.deploy.releasing import SLOW, failed, served_by, start, wait_for_line
 
@@ -106,6 +108,20 @@ def test_a_good_release_passes_a_later_watch_which_is_recorded(bench: Bench) -> 
     entry = bench.recorded()[-1]
     assert (entry["action"], entry["outcome"], entry["requests"]["failed"]) == ("watch", "done", 0)
     assert entry["requests"]["seen"] > 60
+
+
+def test_of_a_watch_that_was_killed_a_resume_says_that_nothing_was_changed(bench: Bench) -> None:
+    watched(bench, 60)
+    assert bench.release(bench.edit("src/hello/wsgi.py", "pong!", "pong, unseen!"), "--no-watch")["changed"]
+    current = bench.current()
+    with Client():
+        engine = start(bench, "watch")
+        wait_for(lambda: (left := journal.read(bench.root / "journal.jsonl")) is not None and left.step == "watch")
+        engine.kill()
+        engine.communicate()
+    said = bench.stack_command("resume")
+    assert said["message"] == f"watch {current} was cut off in step watch; it had changed nothing: {current} is current"
+    assert said["verdict"] == "undone"
 
 
 @pytest.mark.parametrize("seconds", [60, 0])
