@@ -21,16 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 FLOOR = ROOT / "tests" / "coverage-floor.json"
 COVERED = ("tests/unit", "tests/templates")
+SLOWEST = 15  # tests that each stage names with their seconds
 WORKERS = min(8, 2 * (os.cpu_count() or 1))  # of pytest: most tests wait for processes more than they compute
 
 
-def run(*command: str, **environment: str) -> bool:
+def run(*command: str) -> bool:
     """Run one command in the checkout; say whether it ended well."""
     print(f"$ {' '.join(command)}", flush=True)
-    path = f"{BIN}:{os.environ['PATH']}"
-    return (
-        subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path, **environment}, check=False).returncode == 0
-    )
+    # The tests start processes by the thousand, of which each would compile this tree anew.
+    own = {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": ""}
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **own}, check=False).returncode == 0
 
 
 def pytest(*arguments: str, full: bool) -> bool:
@@ -40,7 +40,7 @@ def pytest(*arguments: str, full: bool) -> bool:
     """
     covered = ["-m", "coverage", "run"] if arguments[-1] in COVERED else []
     extra = ["--full"] if full else []
-    return run(str(BIN / "python"), *covered, "-m", "pytest", "-q", *extra, *arguments)
+    return run(str(BIN / "python"), *covered, "-m", "pytest", "-q", f"--durations={SLOWEST}", *extra, *arguments)
 
 
 def side_by_side(*arguments: str, full: bool, workers: int = 2) -> bool:
