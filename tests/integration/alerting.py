@@ -80,6 +80,12 @@ class Scene(Stack):
             found = session.scalars(select(Event.dispatch_after).where(Event.dispatch_after.is_not(None)))
             return [time for time in found if time is not None]
 
+    def untold(self) -> list[str]:
+        """Return the names of the events of which their history says that nobody was told."""
+        with Session(self.engine) as session:
+            found = session.scalars(select(Event).order_by(Event.id)).all()
+            return [event.event_id for event in found if not event.data.get("told", True)]
+
     def targets(self) -> list[AlertTarget]:
         """Return the targets of everybody."""
         with Session(self.engine) as session:

@@ -120,9 +120,10 @@ def test_a_target_is_told_of_what_it_wants(
     scene: Scene, wants: dict[str, Any], kind: str, given: dict[str, Any], told: bool
 ) -> None:
     scene.has_target(**wants)
-    scene.happens(scene.has_site(), kind, **given)
+    name = scene.happens(scene.has_site(), kind, **given)
     assert len(run(scene)) == told
     assert scene.waiting() == []
+    assert scene.untold() == ([] if told else [name])
 
 
 def test_a_site_may_name_its_targets(scene: Scene) -> None:
@@ -134,6 +135,7 @@ def test_a_site_may_name_its_targets(scene: Scene) -> None:
     told = {site: scene.happens(site, "certificate", days=days) for days, site in enumerate((chosen, none, stranger))}
     everybody = scene.happens(all_of_them)
     assert names(run(scene)) == {f"{told[chosen]}.{second}", f"{everybody}.{first}", f"{everybody}.{second}"}
+    assert scene.untold() == [told[none], told[stranger]]
 
 
 def test_without_any_target_the_owners_own_address_is_told_once_it_is_verified(scene: Scene) -> None:
@@ -155,10 +157,11 @@ def test_without_any_target_the_owners_own_address_is_told_once_it_is_verified(s
 
 def test_nobody_is_told_for_an_account_that_is_not_active(scene: Scene) -> None:
     scene.has_target()
-    scene.happens(scene.has_site())
+    name = scene.happens(scene.has_site())
     scene.change_owner(active=False)
     assert run(scene) == []
     assert scene.waiting() == []
+    assert scene.untold() == [name]
 
 
 def test_an_event_that_is_on_the_list_again_is_queued_once(scene: Scene) -> None:

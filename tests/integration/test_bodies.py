@@ -27,6 +27,13 @@ def test_a_body_that_cannot_be_read_is_no_fault_of_ours(world: World, body: byte
     assert (answer.status_code, answer.json["message"]) == (400, "Invalid payload.")
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", None])
+def test_a_body_that_is_not_sent_as_json_is_refused_with_the_remedy(world: World, kind: str | None) -> None:
+    answer = world.app.test_client().post(LOGIN, data=b'{"email": "a@example.com", "password": "x"}', content_type=kind)
+    said = "The body must be JSON, sent with Content-Type: application/json."
+    assert (answer.status_code, answer.json["data"]) == (400, {"_schema": [said]})
+
+
 def test_more_fields_than_anything_has_are_not_looked_at(world: World) -> None:
     answer = world.app.test_client().post(LOGIN, json={f"field {number}": number for number in range(101)})
     assert (answer.status_code, answer.json["data"]) == (400, {"_schema": ["Too many fields."]})

@@ -46,8 +46,11 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Request, schema: ma.Schema) -> Any:
         """Read the body; what Python will not read is no JSON either: it is nested too deeply, or a number too long."""
-        if len(req.get_data(cache=True)) > MAXIMUM_BODY:
+        raw = req.get_data(cache=True)
+        if len(raw) > MAXIMUM_BODY:
             raise RequestEntityTooLarge
+        if raw and not req.is_json:
+            raise ma.ValidationError([N_("The body must be JSON, sent with Content-Type: application/json.")])
         try:
             body = super().load_json(req, schema)
         except (RecursionError, ValueError) as error:

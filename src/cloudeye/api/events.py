@@ -92,7 +92,7 @@ def _shown(event: Event, name: str, url: str) -> dict[str, Any]:
         "type": type_of(happening),
         "severity": event.severity,
         "what": say(happening),
-        "details": event.data,
+        "details": {name: value for name, value in event.data.items() if name != "told"},
         "told": event.dispatch_after is None and event.data.get("told", True),
         "created_at": event.created_at,
     }

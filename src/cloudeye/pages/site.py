@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import marshmallow as ma
 from flask import current_app, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from sqlalchemy import case, select
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from cloudeye.api.bugs import NOT_PROVEN, control_of, finding_of, grade_of, token_of
 from cloudeye.api.sites import refusing_bad_sites
 from cloudeye.config import Config
-from cloudeye.errors import Problem
+from cloudeye.errors import INVALID, Problem
 from cloudeye.extensions import db
 from cloudeye.i18n import N_, gettext, translated
 from cloudeye.models import (
@@ -35,6 +36,7 @@ from cloudeye.pages.charts import latency_chart
 from cloudeye.pages.languages import show_clock
 from cloudeye.pages.site_form import describe_window, form_of, read_form, weekdays
 from cloudeye.pages.sites import number_of
+from cloudeye.schemas.bugs import FindingChangeSchema
 from cloudeye.services import maintenance, sites
 from cloudeye.services.ask import METHODS
 from cloudeye.services.findings import control, store
@@ -152,8 +154,12 @@ def change_finding(site_id: int, finding_id: int) -> Any:
     """Acknowledge a finding, or take that back."""
     site = find_site(site_id)
     connection = db.session.connection()
-    note = request.form.get("note", "").strip()[:255] or None
-    if request.form.get("state") == "acknowledged":
+    note = request.form.get("note", "").strip() or None
+    try:
+        given = FindingChangeSchema().load({"state": request.form.get("state"), "note": note})
+    except ma.ValidationError as error:
+        raise Problem(400, INVALID, error.messages_dict) from None
+    if given["state"] == "acknowledged":
         done = store.acknowledge(connection, site.id, finding_id, current_user.id, note, utcnow())
     else:
         done = store.reopen(connection, site.id, finding_id, None)

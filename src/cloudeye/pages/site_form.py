@@ -14,7 +14,7 @@ from cloudeye.i18n import N_, gettext
 from cloudeye.models import Site
 from cloudeye.moments import zone_of
 from cloudeye.pages.base import Form
-from cloudeye.pages.sites import number_of, words_of
+from cloudeye.pages.sites import number_of, typed_number, words_of
 from cloudeye.schemas.sites import SiteChangeSchema
 from cloudeye.services.maintenance import WEEKDAYS
 from cloudeye.services.sites import MASK
@@ -93,9 +93,9 @@ def read_form(form: Form, site: Site) -> dict[str, Any]:
     return form.check(
         SiteChangeSchema(unknown="exclude"),
         tags=words_of(typed["tags"]),
-        interval=number_of(typed["interval"].strip()),
+        interval=typed_number(typed["interval"]),
         timeout=_seconds(typed["timeout"]),
-        retries=number_of(typed["retries"].strip()),
+        retries=typed_number(typed["retries"]),
         headers=_headers(typed["headers"]),
         body=typed["body"] or None,
         keyword_present=typed["keyword_present"] or None,
@@ -158,7 +158,7 @@ def _windows(typed: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]) -> lis
     windows: list[Any] = [window for number, window in enumerate(kept) if number in typed["keep"]]
     if typed["weekdays"] or typed["at"] or typed["minutes"]:
         weekly = {"weekdays": typed["weekdays"], "at": typed["at"], "time_zone": typed["time_zone"] or "UTC"}
-        windows.append(weekly | {"minutes": number_of(typed["minutes"].strip())})
+        windows.append(weekly | {"minutes": typed_number(typed["minutes"])})
     if typed["start"] or typed["end"]:
         windows.append({name: _moment(typed[name]) for name in ("start", "end")})
     return windows or None

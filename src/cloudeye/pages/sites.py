@@ -45,7 +45,7 @@ def add_site() -> Any:
     form = Form("site")
     with form.explaining():
         form.read("name", "url", "interval", "tags")
-        interval = number_of(form.values["interval"].strip())
+        interval = typed_number(form.values["interval"])
         given = form.check(NewSiteSchema(), interval=interval, tags=words_of(form.values["tags"]))
         with refusing_bad_sites():
             site = sites.create_site(db.session(), owner_id=current_user.id, given=given, config=settings)
@@ -109,6 +109,12 @@ def words_of(text: str) -> list[str]:
 def number_of(text: str) -> int | None:
     """Return the whole number that was typed, None where it is none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def typed_number(text: str) -> int | str:
+    """Return the whole number that was typed into a field, or the text, of which the schema says what is wrong."""
+    number = number_of(text.strip())
+    return text if number is None else number
 
 
 def _new_form() -> Form:

@@ -23,7 +23,9 @@ class EventSchema(ma.Schema):
     details = fields.Dict(keys=fields.String(), required=True)
     told = fields.Boolean(
         required=True,
-        metadata={"description": "to the alert targets; false also while it waits for others"},
+        metadata={
+            "description": "to anybody; false also while it waits for others, and where no alert target wanted it"
+        },
     )
     created_at = fields.AwareDateTime(required=True)
 

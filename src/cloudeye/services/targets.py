@@ -83,21 +83,24 @@ def change_target(
 ) -> None:
     """Change what is given of a target; another mail address must be confirmed, unless it is the owner's own.
 
+    So must one that is switched on again after its reader has ended the alerts.
+
     What waits for the target goes to a webhook's new address, and is given up for a mail address that is no more.
 
     Raises:
         BadTarget: it cannot be; the transaction may have been rolled back.
         TooSoon: it needs one mail too many.
     """
-    before = target.address
+    before, was_active = target.address, target.active
     for name, value in given.items():
         setattr(target, name, _address(target.kind, value, allow_private) if name == "address" else value)
     if target.address != before or given.get("active"):
         target.error = None
     target.updated_at = utcnow()
     _flush(session)
-    # The same address once more, while nobody has agreed, asks for another mail.
-    if target.address != before or ("address" in given and target.confirmed_at is None):
+    # While nobody has agreed, the same address once more asks for another mail, and so does switching it on.
+    asked_for = "address" in given or not was_active
+    if target.address != before or (target.active and target.confirmed_at is None and asked_for):
         target.confirmed_at = None
         _ask_to_confirm(session, desk, owner, target)
 
@@ -198,9 +201,10 @@ def find_stopped(session: Session, place: alerts.Place, token: str) -> AlertTarg
 
 
 def stop(session: Session, target: AlertTarget) -> None:
-    """Switch a target off; once it is, there is nothing to do."""
-    if target.active:
+    """Switch a target off for its reader, who must be asked again before anything more comes."""
+    if target.active or target.confirmed_at is not None:
         target.active = False
+        target.confirmed_at = None
         target.updated_at = utcnow()
         session.flush()
 

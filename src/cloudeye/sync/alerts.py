@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from cloudeye.models import LANGUAGES, AlertTarget, Event, Message, Site, User
@@ -35,7 +35,7 @@ PUT_OFF, GIVE_UP = timedelta(hours=1), timedelta(days=3)
 
 _READ = (
     select(
-        Event.event_id, Event.kind, Event.severity, Event.data, Event.created_at, Event.owner_id,
+        Event.id, Event.event_id, Event.kind, Event.severity, Event.data, Event.created_at, Event.owner_id,
         Site.id.label("site_id"), Site.name, Site.url, Site.alert_targets,
         User.email, User.email_verified_at, User.language, User.time_zone, User.active,
     )
@@ -135,23 +135,30 @@ def _tell(connection: Connection, place: Place, ids: Sequence[int], now: datetim
     ).where(AlertTarget.owner_id.in_({row.owner_id for row in rows})).order_by(AlertTarget.id)  # fmt: skip
     for target in connection.execute(asked).all():
         targets.setdefault(target.owner_id, []).append(target)
-    messages = [
-        message
+    found = [
+        one
         for owner_id, events in groupby(rows, key=lambda row: row.owner_id)
-        for message in _messages(place, list(events), targets.get(owner_id, []), now)
+        for one in _messages(place, list(events), targets.get(owner_id, []), now)
     ]
+    messages = [message for message, _ in found]
     names = [message["event_id"] for message in messages]
     # The name is unique, so nothing can be queued twice; an event that somebody put on the list again is no trouble.
     there = set(connection.scalars(select(Message.event_id).where(Message.event_id.in_(names))))
     fresh = [message for message in messages if message["event_id"] not in there]
     if fresh:
         connection.execute(insert(Message), fresh)
+    told = {event.event_id for _, together in found for event in together}
+    if untold := [row for row in rows if row.event_id not in told]:
+        kept = [{"number": row.id, "kept": {**row.data, "told": False}} for row in untold]
+        connection.execute(update(Event).where(Event.id == bindparam("number")).values(data=bindparam("kept")), kept)
     connection.execute(update(Event).where(Event.id.in_(sorted(ids))).values(dispatch_after=None))
     return len(fresh)
 
 
-def _messages(place: Place, events: Sequence[Row[Any]], targets: Sequence[Any], now: datetime) -> list[dict[str, Any]]:
-    """Return what one owner's targets are told of one owner's events."""
+def _messages(
+    place: Place, events: Sequence[Row[Any]], targets: Sequence[Any], now: datetime
+) -> list[tuple[dict[str, Any], tuple[Happening, ...]]]:
+    """Return what one owner's targets are told of one owner's events, each message with its events."""
     owner = events[0]
     if not owner.active:
         return []
@@ -164,7 +171,7 @@ def _messages(place: Place, events: Sequence[Row[Any]], targets: Sequence[Any], 
         ]
         for together in bundle(place, target, [event for event in told if is_wanted(target, event)]):
             subject, body = compose(place, target, together)
-            found.append({
+            message = {
                 "channel": target.kind,
                 "event_id": name_of(together, target),
                 "recipient": target.address,
@@ -174,7 +181,8 @@ def _messages(place: Place, events: Sequence[Row[Any]], targets: Sequence[Any], 
                 "next_attempt_at": now,
                 "created_at": now,
                 "target_id": target.id if target.id != OWN else None,
-            })  # fmt: skip
+            }
+            found.append((message, together))
     return found
 
 

@@ -250,6 +250,21 @@ def test_a_finding_is_acknowledged_and_opened_again(world: World, browser: Brows
         assert db.session.query(Finding).filter_by(code="no_https").one().state == "open"
 
 
+@pytest.mark.parametrize("sent", [{"state": "acknowledged", "note": "x" * 256}, {"note": "known"}])
+def test_a_finding_is_left_alone_where_what_was_sent_does_not_fit(
+    world: World, browser: Browser, sent: dict[str, str]
+) -> None:
+    site = watched(world)
+    page = browser.opens(f"/sites/{site}")
+    action = values_of(page, "//li[@data-finding='no_https']//form/@action")[0]
+    (token,) = values_of(page, "//form[@action='/logout']/input[@name='csrf_token']/@value")
+    answer = browser.client.post(action, data={"csrf_token": token, **sent}, headers=ACCEPT)
+    assert answer.status_code == 400
+    with world.app.app_context():
+        finding = db.session.query(Finding).filter_by(code="no_https").one()
+        assert (finding.state, finding.acknowledged_by) == ("open", None)
+
+
 def test_a_finding_of_another_site_cannot_be_reached_through_ones_own(world: World, browser: Browser) -> None:
     mine, other = world.log_in("owner").has_site(), watched(world)
     with world.app.app_context():

@@ -118,6 +118,7 @@ def test_whoever_got_an_alert_ends_them_with_a_button(world: World, browser: Bro
     done = friend.sends(page, "/unsubscribe")
     assert text_of(done, "//*[@role='status']") == ["No more alerts come to friend@example.org from this account."]
     assert not rows(world)[0].active
+    assert rows(world)[0].confirmed_at is None
 
 
 def test_a_mail_program_ends_them_without_a_page(world: World, browser: Browser) -> None:
