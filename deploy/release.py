@@ -21,6 +21,7 @@ from deploy.attempt import attempt
 from deploy.commands import flask, python
 from deploy.layout import Host
 from deploy.rehearsal import rehearse
+from deploy.render import TREE
 from deploy.rolling import Roll, complete, restart_all
 from deploy.steps import Outcome, ReleaseError, Run, Say
 from deploy.tree import Load, Release
@@ -224,11 +225,12 @@ def bring(
 def prune(host: Host, keep: int, source: Path) -> bool:
     """Remove what is no longer needed; return whether anything was.
 
-    Kept are the `keep` newest releases, the current and the previous one, each that a process is pointed at, the
-    venvs of all of these, and the archive just released.
+    Kept are the `keep` newest releases, the current and the previous one, each that a process is pointed at, that in
+    which this engine lies, the venvs of all of these, and the archive just released.
     """
     needed = {host.pointed(host.current), host.pointed(host.previous)}
     needed |= {host.pointed(path) for path in host.instances.iterdir() if path.is_symlink()}
+    needed.add(TREE.name if TREE.parent == host.releases.resolve() else "")
     by_age = sorted(tree.names(host), key=lambda name: (host.releases / name).stat().st_mtime, reverse=True)
     kept = [name for number, name in enumerate(by_age) if number < keep or name in needed]
     venvs_in_use = {tree.venv_of(host.releases / name) for name in kept}

@@ -45,6 +45,22 @@ def test_of_two_releases_at_once_one_is_refused_by_name_and_one_waits(bench: Ben
     assert [entry["current"] for entry in bench.recorded()[-2:]] == [first.id, second.id]
 
 
+def test_an_engine_that_is_no_more_needed_outlives_its_own_release(bench: Bench) -> None:
+    """It was waiting in what was current then, say, while another one went on to the next."""
+    old = bench.current()
+    assert bench.release(bench.edit("src/hello/wsgi.py", "pong!", "pong 3!"))["changed"]
+    bench.values["releases"]["keep"] = 1
+    bench.write_config()
+    newest = bench.edit("src/hello/wsgi.py", "pong 3!", "pong 4!")
+    engine = bench.root / "releases" / old
+    said = bench.command("release", str(bench.unpack(newest)), "--account", "root", "--json", engine=engine)
+    assert said.returncode == 0, said.stderr
+    assert served_by(bench, newest.id)
+    assert engine.is_dir()
+    assert bench.release(bench.edit("src/hello/wsgi.py", "pong 4!", "pong 5!"))["changed"]
+    assert not engine.exists()
+
+
 def test_a_lock_whose_holder_was_killed_is_free(bench: Bench) -> None:
     holder = start(bench, "restart")
     wait_for_line(holder, "api-21301-0")
