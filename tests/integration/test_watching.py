@@ -27,6 +27,8 @@ from tests.unit.cloudeye.playback import DAY, read_request, tcp_server
 from tests.unit.cloudeye.sync_stack import Stack, wait_for
 
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSB3ZWJob29rIGluIHRlc3Rz"
+pytestmark = pytest.mark.long
+
 HSTS = "Strict-Transport-Security"
 
 
