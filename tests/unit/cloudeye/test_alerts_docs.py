@@ -26,8 +26,8 @@ DOWN = Happening(
 PAGE = Happening(
     "a3d1c0fe5b7e4d1f8a6b9c2d4e5f6071", "page", "critical",
     {
-        "changes": [{"kind": "script", "severity": "critical", "text": "a new script from evil.example"}],
-        "diff": "--- baseline\n+++ now\n@@ -1 +1 @@\n-Welcome\n+Hacked by nobody", "restored": False,
+        "changes": [{"kind": "script", "severity": "critical", "text": "New script: https://evil.example/x.js"}],
+        "diff": "--- baseline\n+++ page\n@@ -1 +1 @@\n-Welcome\n+Hacked by nobody", "restored": False,
     },
     AT, 7, "Shop", "https://shop.example.com/",
 )  # fmt: skip
