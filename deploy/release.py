@@ -230,7 +230,8 @@ def prune(host: Host, keep: int, source: Path) -> bool:
     """
     needed = {host.pointed(host.current), host.pointed(host.previous)}
     needed |= {host.pointed(path) for path in host.instances.iterdir() if path.is_symlink()}
-    needed.add(TREE.name if TREE.parent == host.releases.resolve() else "")
+    if TREE.parent == host.releases.resolve():
+        needed.add(TREE.name)
     by_age = sorted(tree.names(host), key=lambda name: (host.releases / name).stat().st_mtime, reverse=True)
     kept = [name for number, name in enumerate(by_age) if number < keep or name in needed]
     venvs_in_use = {tree.venv_of(host.releases / name) for name in kept}

@@ -148,7 +148,7 @@ def _carry_out(host: Host, left: Unfinished, say: Say) -> Resumed:
     tidy(host, place.stack if place else None)
     current = host.pointed(host.current)
     message = f"{left.action} {left.what} was cut off" + (f" in step {left.step}" if left.step else "")
-    ended = "finished" if left.finishes else "taken back" if left.changes else "it had changed nothing"
+    ended = "finished" if verdict == "done" else "taken back" if left.changes else "it had changed nothing"
     message += f"; {ended}: {current or 'nothing'} is current"
     outcome = Outcome(True, current, left.before, [asdict(step) for step in run.steps])
     if problems:

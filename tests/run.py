@@ -32,14 +32,14 @@ def run(*command: str) -> bool:
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **own}, check=False).returncode == 0
 
 
-def pytest(*arguments: str, full: bool, covered: str = "") -> bool:
-    """Run pytest over some folders, under coverage if it is said what runs side by side in a process there."""
-    coverage = ["-m", "coverage", "run", f"--concurrency={covered}"] if covered else []
+def pytest(*arguments: str, full: bool, covered: tuple[str, ...] | None = None) -> bool:
+    """Run pytest over some folders, under coverage where its options are given: () are those of pyproject.toml."""
+    coverage = ["-m", "coverage", "run", *covered] if covered is not None else []
     extra = ["--full"] if full else []
     return run(str(BIN / "python"), *coverage, "-m", "pytest", "-q", f"--durations={SLOWEST}", *extra, *arguments)
 
 
-def side_by_side(*arguments: str, full: bool, workers: int = WORKERS, covered: str = "") -> bool:
+def side_by_side(*arguments: str, full: bool, workers: int = WORKERS, covered: tuple[str, ...] | None = None) -> bool:
     """Run pytest over some folders with several workers.
 
     A file is one worker's: its tests share what was started for them, and ports that are fixed.
@@ -85,8 +85,8 @@ def unit(full: bool) -> bool:
     are destroyed never gets past its first instruction.
     """
     return (
-        side_by_side("-m", "not long and not alone", "tests/unit", full=full, covered="gevent,thread")
-        and side_by_side("-m", "long and not alone", "tests/unit/deploy", full=full, covered="thread")
+        side_by_side("-m", "not long and not alone", "tests/unit", full=full, covered=())
+        and side_by_side("-m", "long and not alone", "tests/unit/deploy", full=full, covered=("--concurrency=thread",))
         and side_by_side("-m", "long and not alone", "tests/unit/cloudeye", full=full)
         and pytest("-m", "alone", "tests/unit", full=full)
     )
@@ -102,7 +102,7 @@ def integration(full: bool) -> bool:
 STAGES: dict[str, Callable[[bool], bool]] = {
     "lint": lint,
     "unit": unit,
-    "templates": lambda full: side_by_side("tests/templates", full=full, workers=2, covered="gevent,thread"),
+    "templates": lambda full: side_by_side("tests/templates", full=full, workers=2, covered=()),
     "integration": integration,
     "stack": lambda full: pytest("tests/stack", full=full),
     "hosts": hosts,

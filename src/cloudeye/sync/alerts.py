@@ -149,8 +149,9 @@ def _tell(connection: Connection, place: Place, ids: Sequence[int], now: datetim
         connection.execute(insert(Message), fresh)
     told = {event.event_id for _, together in found for event in together}
     if untold := [row for row in rows if row.event_id not in told]:
-        kept = [{"number": row.id, "kept": {**row.data, "told": False}} for row in untold]
-        connection.execute(update(Event).where(Event.id == bindparam("number")).values(data=bindparam("kept")), kept)
+        marked = [{"number": row.id, "marked": {**row.data, "told": False}} for row in untold]
+        mark = update(Event).where(Event.id == bindparam("number")).values(data=bindparam("marked"))
+        connection.execute(mark, marked)
     connection.execute(update(Event).where(Event.id.in_(sorted(ids))).values(dispatch_after=None))
     return len(fresh)
 
